@@ -1,0 +1,193 @@
+# shmem-bind. `make help` lists the targets and variables.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+CC ?= cc
+SAN ?=
+DEBUG ?=
+WERROR ?=
+V ?=
+
+BUILD := build$(if $(SAN),-$(SAN))$(if $(DEBUG),-debug)
+# jemalloc is the same for every kind of build.
+JE := build/jemalloc
+JE_LIB := $(JE)/lib/libjemalloc_pic.a
+
+WARN := -Wall -Wextra -Wundef -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
+CFLAGS ?= $(if $(DEBUG),-O0,-O2) -g
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread $(WARN) $(if $(WERROR),-Werror) \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
+	-Iinclude -MMD -MP $(CFLAGS)
+ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN)) -Wl,-z,now -Wl,-z,relro $(LDFLAGS)
+Q := $(if $(V),,@)
+say = @$(if $(V),:,printf '  %-5s %s\n')
+
+# ---- the layers: a file may include headers of its own layer and of those before it.
+# scripts/check-layers.sh reads this list.
+LAYER_0 := error sys class
+LAYER_1 := layout blockmap hint lease window
+LAYER_2 := region reaper raw box format
+LAYER_3 := arena slot span page recover
+LAYER_4 := engine orphan misuse
+LAYER_5 := tenure context magazine
+LAYER_6 := large heap ref handle snapshot
+LAYER_7 := view stats check
+LAYERS := $(LAYER_0) $(LAYER_1) $(LAYER_2) $(LAYER_3) $(LAYER_4) $(LAYER_5) $(LAYER_6) $(LAYER_7)
+
+SRC := $(wildcard src/*.c)
+OBJ := $(SRC:%.c=$(BUILD)/%.o)
+CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard src/cli/*.c))
+PRELOAD_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard preload/*.c))
+EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/*.c))
+TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c) $(wildcard tests/crash_*.c))
+HELPERS := $(patsubst tests/helpers/%.c,$(BUILD)/tests/helpers/%,$(wildcard tests/helpers/*.c))
+SCRIPTS := $(wildcard tests/*.sh)
+
+LIB_SO := $(BUILD)/libshmbind.so.0
+LIB_A := $(BUILD)/libshmbind.a
+PRELOAD_SO := $(BUILD)/libshmbind-preload.so
+CLI := $(BUILD)/shmbind
+
+all: $(LIB_SO) $(BUILD)/libshmbind.so $(LIB_A) $(PRELOAD_SO) $(CLI) $(BUILD)/shmbind.pc $(EXAMPLES)
+
+help:
+	@sed -n 's/^## //p' Makefile
+## make [all]      the library, the preload shim, the tool, the examples -> build/
+## make demo       install what is missing, build, and watch an unmodified program's buffers
+## make check      install what is missing, build, run every test
+## make bench      measure beside other allocators, interleaved, in one sitting
+## make install    PREFIX=/usr/local DESTDIR=
+## make uninstall  removes what install put there
+## make check-layers | check-symbols   what `check` also runs
+## make dist       a source tarball -> build/
+## make clean      removes build*/ except jemalloc; distclean removes that too
+##
+## V=1 shows commands. DEBUG=1 builds without optimisation. WERROR=1 stops at warnings.
+## SAN=address|undefined|thread builds and tests with that sanitizer, in its own directory.
+## JEMALLOC_TARBALL=FILE builds jemalloc from that file instead of asking apt.
+
+# ---- what has to be there first
+$(BUILD)/.deps: scripts/deps.sh
+	@mkdir -p $(BUILD)
+	@scripts/deps.sh build
+	@touch $@
+$(BUILD)/.deps-test: scripts/deps.sh
+	@mkdir -p $(BUILD)
+	@scripts/deps.sh test
+	@touch $@
+$(BUILD)/.deps-bench: scripts/deps.sh
+	@mkdir -p $(BUILD)
+	@scripts/deps.sh bench
+	@touch $@
+
+$(JE_LIB): scripts/jemalloc.sh | $(BUILD)/.deps
+	@echo "  jemalloc: building 5.3.0 once, this takes a minute or two"
+	$(Q)scripts/jemalloc.sh $(JE)
+	@touch $@
+
+# ---- objects
+$(BUILD)/src/engine.o: private ALL_CFLAGS += -isystem $(JE)/include
+$(BUILD)/src/engine.o: $(JE_LIB)
+
+$(BUILD)/%.o: %.c Makefile | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(if $(filter tests/% examples/%,$<),-Isrc) -c $< -o $@
+
+# ---- artefacts
+$(LIB_SO): $(OBJ) $(JE_LIB) src/libshmbind.map
+	$(say) LD $@
+	$(Q)$(CC) -shared $(ALL_LDFLAGS) -Wl,-soname,libshmbind.so.0 -Wl,-z,nodelete -Wl,--version-script=src/libshmbind.map \
+		$(OBJ) $(JE_LIB) -lm -o $@
+$(BUILD)/libshmbind.so: $(LIB_SO)
+	$(Q)ln -sf libshmbind.so.0 $@
+
+# One object whose inner names, jemalloc's among them, are nobody else's.
+$(LIB_A): $(OBJ) $(JE_LIB)
+	$(say) AR $@
+	$(Q)ld -r $(OBJ) $(JE_LIB) -o $(BUILD)/libshmbind-one.o
+	$(Q)objcopy --localize-hidden $(BUILD)/libshmbind-one.o
+	$(Q)rm -f $@ && ar rcs $@ $(BUILD)/libshmbind-one.o && rm $(BUILD)/libshmbind-one.o
+
+$(PRELOAD_SO): $(OBJ) $(PRELOAD_OBJ) $(JE_LIB) preload/preload.map
+	$(say) LD $@
+	$(Q)$(CC) -shared $(ALL_LDFLAGS) -Wl,-soname,libshmbind-preload.so -Wl,-z,nodelete \
+		-Wl,--version-script=preload/preload.map $(OBJ) $(PRELOAD_OBJ) $(JE_LIB) -lm -o $@
+
+$(CLI): $(CLI_OBJ) $(LIB_A)
+	$(say) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $(CLI_OBJ) $(LIB_A) -lsmartcols -lm -o $@
+
+$(BUILD)/examples/%: $(BUILD)/examples/%.o $(LIB_A)
+	$(say) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $< $(LIB_A) -lm -o $@
+
+$(BUILD)/shmbind.pc: src/shmbind.pc.in Makefile include/shmbind.h
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e "s|@VERSION@|$(VERSION)|" $< >$@
+VERSION = $(shell sed -n 's/^.define SHMB_VERSION_[MP][A-Z]* //p' include/shmbind.h | paste -sd.)
+
+# ---- tests: Check suites see the library's insides, so they link the objects
+$(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(OBJ) $(JE_LIB)
+	$(say) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $< $(OBJ) $(JE_LIB) $(shell pkg-config --libs check) -lm -o $@
+$(BUILD)/tests/crash_%: $(BUILD)/tests/crash_%.o $(OBJ) $(JE_LIB)
+	$(say) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $< $(OBJ) $(JE_LIB) -lm -o $@
+$(BUILD)/tests/helpers/%: $(BUILD)/tests/helpers/%.o $(LIB_A)
+	$(say) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $< $(LIB_A) -lm -o $@
+$(TESTS:%=%.o): | $(BUILD)/.deps-test
+
+build-tests: $(BUILD)/.deps-test all $(TESTS) $(HELPERS)
+
+check: build-tests check-layers check-symbols
+	@BUILD=$(BUILD) SAN=$(SAN) scripts/run-tests.sh $(TESTS) $(SCRIPTS)
+
+check-layers:
+	@scripts/check-layers.sh '$(LAYER_0)' '$(LAYER_1)' '$(LAYER_2)' '$(LAYER_3)' '$(LAYER_4)' '$(LAYER_5)' '$(LAYER_6)' '$(LAYER_7)'
+
+check-symbols: all
+	@scripts/check-symbols.sh $(BUILD)
+
+demo: $(BUILD)/.deps-test all
+	@BUILD=$(BUILD) scripts/demo.sh
+
+bench: $(BUILD)/.deps-bench all
+	@$(MAKE) --no-print-directory -C bench BUILD=../$(BUILD)
+
+# ---- installing
+install: all
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man3 $(DESTDIR)$(PREFIX)/share/man/man7
+	install -m 755 $(LIB_SO) $(PRELOAD_SO) $(DESTDIR)$(PREFIX)/lib
+	ln -sf libshmbind.so.0 $(DESTDIR)$(PREFIX)/lib/libshmbind.so
+	install -m 644 $(LIB_A) $(DESTDIR)$(PREFIX)/lib
+	install -m 644 $(BUILD)/shmbind.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 include/shmbind.h $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(CLI) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 docs/man/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
+	install -m 644 docs/man/*.7 $(DESTDIR)$(PREFIX)/share/man/man7
+
+uninstall:
+	cd $(DESTDIR)$(PREFIX) && rm -f lib/libshmbind.so.0 lib/libshmbind.so lib/libshmbind.a lib/libshmbind-preload.so \
+		lib/pkgconfig/shmbind.pc include/shmbind.h bin/shmbind \
+		$(addprefix share/man/man1/,$(notdir $(wildcard docs/man/*.1))) \
+		$(addprefix share/man/man3/,$(notdir $(wildcard docs/man/*.3))) \
+		$(addprefix share/man/man7/,$(notdir $(wildcard docs/man/*.7)))
+
+dist:
+	@mkdir -p build
+	git archive --prefix=shmem-bind-$(VERSION)/ -o build/shmem-bind-$(VERSION).tar.gz HEAD
+	@echo build/shmem-bind-$(VERSION).tar.gz
+
+clean:
+	rm -rf build-*
+	find build -mindepth 1 -maxdepth 1 ! -name jemalloc -exec rm -rf {} + 2>/dev/null || true
+distclean: clean
+	rm -rf build
+
+.PHONY: all help check build-tests check-layers check-symbols demo bench install uninstall dist clean distclean
+.SECONDARY:
+.DELETE_ON_ERROR:
+-include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(TESTS:%=%.d) $(HELPERS:%=%.d) $(EXAMPLES:%=%.d)

@@ -1,0 +1,296 @@
+/*
+ * shmbind.h - named shared-memory regions with one owner, an arena in them
+ * that any attached process allocates from, and typed boxes.
+ *
+ * This header is the manual; README.md is the tour and docs/design.md the why.
+ *
+ * Conventions
+ *
+ *   Results    int functions return 0, a positive errno, or a negative
+ *              SHMB_E... code; shmb_strerror() names all of them. The
+ *              malloc-like functions return NULL and set errno, as malloc
+ *              does. Nothing else here sets errno.
+ *   Threads    Every function may be called from any thread, unless it says
+ *              otherwise. Closing a handle while another thread uses it is
+ *              the caller's mistake, as with free().
+ *   fork       Handles stay valid in the child, as an attacher: the child is
+ *              never the owner, never unlinks, and takes a slot of its own in
+ *              an arena at its first call.
+ *   Signals    shmb_malloc() and shmb_free() may be called from a handler that
+ *              interrupted either of them: no block is handed out twice and
+ *              nothing deadlocks. The other functions are not
+ *              async-signal-safe. The library installs no signal handler.
+ *   Names      "/feed" or "feed": 1 to 254 bytes after the slash, no further
+ *              slash, not "." or "..". They live in the shm directory
+ *              (/dev/shm), so shm_open() finds them too.
+ */
+#ifndef SHMBIND_H
+#define SHMBIND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
+#define SHMB_VERSION_MAJOR 0
+#define SHMB_VERSION_MINOR 1
+#define SHMB_VERSION_PATCH 0
+
+/* The version of the library that runs, as "0.1.0". Static storage. */
+const char *shmb_version(void);
+
+/* ---- Errors ------------------------------------------------------------ */
+
+enum shmb_error {
+	SHMB_EFORMAT = -1,   /* not an arena region, or of another version or layout */
+	SHMB_ECORRUPT = -2,  /* the region contradicts itself */
+	SHMB_EOWNED = -3,    /* another live process owns it */
+	SHMB_ENOTOWNER = -4, /* only the owner may do that */
+	SHMB_EFOREIGN = -5,  /* the region belongs to another user */
+	SHMB_EADDRESS = -6,  /* its address is taken here, and SHMB_FIXED was asked */
+	SHMB_ESLOTS = -7,    /* as many processes are attached as the region has slots */
+	SHMB_ETYPE = -8,     /* the box is of another type, size or alignment */
+	SHMB_ETOOSMALL = -9, /* the region is smaller than what was asked of it */
+	SHMB_EGONE = -10     /* the name was removed, or now names another region */
+};
+
+/* A message for any result of this library. Static or errno storage; never NULL. */
+const char *shmb_strerror(int err);
+
+/* ---- Regions ----------------------------------------------------------- */
+
+/*
+ * A region is one named shared-memory object and this process's mapping of
+ * it. A raw region's bytes are the user's from offset 0. An arena region
+ * starts with a header and belongs to the arena functions further down.
+ */
+typedef struct shmb_region shmb_region;
+
+/* How an open came by its region. */
+enum shmb_how {
+	SHMB_CREATED = 1, /* made it, and owns it */
+	SHMB_ATTACHED,    /* found it; somebody else owns it, or nobody does */
+	SHMB_CLAIMED      /* found it, its owner dead; owns it now */
+};
+
+enum shmb_flag {
+	SHMB_CREATE_ONLY = 1 << 0, /* EEXIST where the name exists and is not a dead owner's */
+	SHMB_ATTACH_ONLY = 1 << 1, /* ENOENT where it does not exist; never claims */
+	SHMB_READ_ONLY = 1 << 2,   /* implies ATTACH_ONLY; mapped PROT_READ, takes no slot */
+	SHMB_ANY_USER = 1 << 3,    /* accept a region of another user */
+	SHMB_FIXED = 1 << 4,       /* arena: at its own address or not at all */
+	SHMB_REPLACE = 1 << 5,     /* a dead owner's region is removed and made anew, not claimed */
+	SHMB_REAPER = 1 << 6,      /* a small process waits and unlinks when this one dies */
+	SHMB_SPARSE = 1 << 7       /* raw: do not commit the memory on creation. Touching it may
+	                              then be SIGBUS where the file system is full */
+};
+
+typedef struct shmb_options {
+	size_t size;    /* bytes. raw: of the object. arena: capacity for blocks, rounded up
+	                   to 64 KiB. Required to create; on attach, if not 0, the least that
+	                   will do (SHMB_ETOOSMALL). Address space, not memory: the object
+	                   is sparse */
+	unsigned mode;  /* permission bits, exact whatever the umask; 0 means 0600 */
+	unsigned flags; /* enum shmb_flag */
+	const char *run; /* arena: a tag kept in the header, at most 31 bytes; `shmbind run` uses
+	                    it to find what its command left. NULL: none */
+} shmb_options;
+
+/*
+ * Opens the raw region `name`: attaches where it exists, claims it where its
+ * owner died, creates it otherwise; complete or not at all, so that of any
+ * number of racing openers exactly one creates. `opt` may be NULL to attach to
+ * whatever size is there. On success `*out` is a handle to be given back with
+ * shmb_region_close(). On failure nothing is left behind.
+ *
+ * EINVAL: bad name, zero size on creation, flags that exclude each other.
+ * EFBIG: RLIMIT_FSIZE forbids the size. EEXIST, ENOENT: per the flags.
+ * ENOMEM, ENOSPC: no room. EACCES, ELOOP, ENODEV: not a plain file of ours.
+ */
+int shmb_region_open(const char *name, const shmb_options *opt, shmb_region **out);
+
+void *shmb_region_addr(const shmb_region *r);       /* first byte, page aligned */
+size_t shmb_region_size(const shmb_region *r);      /* bytes of the object at open */
+const char *shmb_region_name(const shmb_region *r); /* "/feed"; lives as long as r */
+enum shmb_how shmb_region_how(const shmb_region *r);
+int shmb_region_is_owner(const shmb_region *r); /* 1 in the process that unlinks it */
+
+/*
+ * Makes the calling process the owner. 0 also where it already is.
+ * SHMB_EOWNED: another live process is. SHMB_EGONE: the name is not this
+ * region's any more. EACCES: attached read-only.
+ */
+int shmb_region_own(shmb_region *r);
+
+/*
+ * Keeps the region: ownership ends, the name stays after every process has
+ * left, and `shmbind gc` spares it. SHMB_ENOTOWNER otherwise.
+ */
+int shmb_region_leak(shmb_region *r);
+
+/*
+ * Unmaps the region and, in its owner, unlinks the name, if it is still this
+ * region's. The handle and every pointer into a raw region are invalid
+ * afterwards. NULL is allowed. What the owner has not closed is unlinked when
+ * it leaves through exit(), a return from main, or quick_exit(); then nothing
+ * is unmapped, since other threads may still run.
+ */
+int shmb_region_close(shmb_region *r);
+
+/* ---- A box over a whole raw region -------------------------------------- */
+
+/*
+ * A type as both sides must name it. `name`, `size` and `align` identify it;
+ * `drop` is this process's destructor for it, or NULL. A shmb_type must live
+ * as long as any box of it; normally it is a static constant.
+ */
+typedef struct shmb_type {
+	const char *name;
+	size_t size;  /* bytes */
+	size_t align; /* a power of two, at most 4096 for a box over a region */
+	void (*drop)(void *obj);
+} shmb_type;
+
+/* The usual way to name a type: static const shmb_type point = SHMB_TYPE(struct point, NULL); */
+#ifdef __cplusplus
+#define SHMB_TYPE(T, drop) {#T, sizeof(T), alignof(T), drop}
+#else
+#define SHMB_TYPE(T, drop) {#T, sizeof(T), _Alignof(T), drop}
+#endif
+
+typedef struct shmb_box shmb_box;
+
+/*
+ * Turns a raw region into a box of `type`: the object is at the region's
+ * first byte, and is not initialised (a new region reads as zeros). On success
+ * the box takes the region over: do not close it yourself. On failure the
+ * region is untouched. A raw region stores no type, so only the size can be
+ * checked: SHMB_ETOOSMALL. EINVAL: a type without name, size or alignment.
+ */
+int shmb_region_box(shmb_region *r, const shmb_type *type, shmb_box **out);
+
+void *shmb_box_get(const shmb_box *box);            /* the object */
+shmb_region *shmb_box_region(const shmb_box *box);  /* borrowed */
+int shmb_box_is_owner(const shmb_box *box);
+
+/*
+ * Ends the box: in the owner the destructor runs, then the region is unmapped
+ * and unlinked; elsewhere it is unmapped. NULL is allowed. Boxes that their
+ * owner did not drop are unlinked when it exits, without destructor.
+ */
+int shmb_box_drop(shmb_box *box);
+
+/* Ends the box without destructor; the region is kept, as shmb_region_leak() keeps it. */
+int shmb_box_leak(shmb_box *box);
+
+/* Makes the calling process the owner: as shmb_region_own(). */
+int shmb_box_own(shmb_box *box);
+
+/* Drops the box when the variable leaves its scope: SHMB_SCOPED shmb_box *b = NULL; */
+void shmb_box_scoped(shmb_box **box);
+#if defined(__GNUC__)
+#define SHMB_SCOPED __attribute__((cleanup(shmb_box_scoped)))
+#endif
+
+/* ---- Arenas ------------------------------------------------------------- */
+
+/*
+ * An arena is a heap in a region. Every process that has it open, with write
+ * access, allocates from it and frees any block of it.
+ *
+ * Memory is committed before it is handed out: a full shm file system is
+ * ENOMEM here, never SIGBUS. Blocks are at least 16-byte aligned.
+ */
+typedef struct shmb_arena shmb_arena;
+
+/* Greatest alignment that shmb_aligned_alloc() grants. */
+#define SHMB_ALIGN_MAX ((size_t)1 << 30)
+/* Processes that may have one arena open for writing at a time. */
+#define SHMB_SLOTS 256
+
+/*
+ * Opens the arena region `name`; as shmb_region_open(), and:
+ * SHMB_EFORMAT, SHMB_ECORRUPT: what is there is no arena of this version.
+ * SHMB_ESLOTS: SHMB_SLOTS processes are attached. SHMB_EADDRESS: SHMB_FIXED.
+ * A claimed arena keeps its blocks. At most 64 arenas are open in a process
+ * (EMFILE).
+ */
+int shmb_arena_open(const char *name, const shmb_options *opt, shmb_arena **out);
+
+/*
+ * Closes the arena; its owner unlinks it. Blocks and pointers into it are
+ * invalid in this process afterwards; other attached processes keep theirs.
+ * No other thread may be inside it.
+ */
+int shmb_arena_close(shmb_arena *a);
+
+shmb_region *shmb_arena_region(const shmb_arena *a); /* borrowed: for name, own, leak */
+size_t shmb_arena_capacity(const shmb_arena *a);     /* bytes for blocks */
+int shmb_arena_is_fixed(const shmb_arena *a); /* 1: mapped at its own address, so raw
+                                                 pointers in it are valid here too */
+
+/*
+ * As malloc, calloc, aligned_alloc, realloc, free. A request of 0 bytes gives
+ * a unique block. ENOMEM: the capacity or the file system is exhausted. Any
+ * process may free any live block. Freeing what is not a live block of `a`
+ * (twice, an interior pointer, another heap's) prints one line and aborts
+ * before anything is damaged. shmb_free() preserves errno and ignores NULL.
+ * `align` must be a power of two up to SHMB_ALIGN_MAX (EINVAL); `size` need
+ * not be a multiple of it. A failed realloc leaves the block as it was.
+ */
+void *shmb_malloc(shmb_arena *a, size_t size);
+void *shmb_calloc(shmb_arena *a, size_t n, size_t size);
+void *shmb_aligned_alloc(shmb_arena *a, size_t align, size_t size);
+void *shmb_realloc(shmb_arena *a, void *p, size_t size);
+void shmb_free(shmb_arena *a, void *p);
+
+/* Bytes that may be used of a live block; aborts as shmb_free() on any other pointer. */
+size_t shmb_usable_size(shmb_arena *a, const void *p);
+
+/* The open arena that `p` points into, or NULL. A compare where it is none of ours. */
+shmb_arena *shmb_arena_of(const void *p);
+
+/*
+ * A ref names a block, or a byte in one, to another process: its offset in
+ * the region. 0 is no block. shmb_deref() checks that it lies in memory that
+ * is in use and that `len` bytes from it do too; NULL otherwise.
+ */
+typedef uint64_t shmb_ref;
+shmb_ref shmb_ref_of(const shmb_arena *a, const void *p);
+void *shmb_deref(const shmb_arena *a, shmb_ref ref, size_t len);
+
+/* Gives back all memory that this process can: caches, empty spans, populated free units. */
+void shmb_trim(shmb_arena *a);
+
+/* ---- Looking ------------------------------------------------------------ */
+
+typedef void shmb_write_cb(void *opaque, const char *text);
+
+/*
+ * Writes the arena's statistics through `write` in pieces; NULL writes to
+ * stderr. `opts`: NULL or "" for text; "J" for JSON; "j" leaves jemalloc's own
+ * view of this process's part out. Allocates nothing from the arena; takes no
+ * lock: with writers at work the sums are those of a moving heap.
+ */
+void shmb_stats_print(shmb_arena *a, shmb_write_cb *write, void *opaque, const char *opts);
+
+/*
+ * The same for any region by name, read-only, attached to nothing; and a walk
+ * over every invariant of it. shmb_check_name() writes one line for each
+ * contradiction and returns 0, SHMB_ECORRUPT, or why it could not look.
+ */
+int shmb_stats_name(const char *name, shmb_write_cb *write, void *opaque, const char *opts);
+int shmb_check_name(const char *name, shmb_write_cb *write, void *opaque);
+
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,73 @@
+#!/bin/sh
+# Installs what a build or a test run needs and this machine lacks, with the
+# distribution's package manager, and nothing else. Run again, it does nothing.
+#
+#   deps.sh build    what `make all` needs
+#   deps.sh test     that, and what `make check` and `make demo` run
+#   deps.sh bench    that, and the allocators `make bench` compares with
+set -eu
+
+want=
+need() { # need COMMAND PACKAGE
+	command -v "$1" >/dev/null 2>&1 || want="$want $2"
+}
+need_file() { # need_file PACKAGE: a package without a command to look for
+	dpkg-query -W -f='${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed || want="$want $1"
+}
+
+build() {
+	need cc gcc
+	need make make
+	need pkg-config pkg-config
+	need bzip2 bzip2
+	need sha256sum coreutils
+	need ar binutils
+	need_file libc6-dev
+	need_file libsmartcols-dev
+}
+tests() {
+	build
+	need_file check
+	need_file python3
+	need g++ g++
+	need perl perl
+	need git git
+	need sqlite3 sqlite3
+	need xz xz-utils
+	need jq jq
+	need unshare util-linux
+	need nm binutils
+	need ps procps
+	need man man-db
+}
+bench() {
+	tests
+	need_file libjemalloc2
+	need_file libmimalloc2.0
+	need_file libtcmalloc-minimal4
+}
+
+case "${1:-}" in
+build) build ;;
+test) tests ;;
+bench) bench ;;
+*) echo "usage: deps.sh build|test|bench" >&2; exit 2 ;;
+esac
+
+[ -n "$want" ] || exit 0
+if ! command -v apt-get >/dev/null 2>&1; then
+	echo "deps.sh: missing, and no apt-get here to install them:$want" >&2
+	exit 1
+fi
+if [ "$(id -u)" != 0 ]; then
+	echo "deps.sh: missing:$want" >&2
+	echo "deps.sh: run as root, or: sudo apt-get install --no-install-recommends$want" >&2
+	exit 1
+fi
+echo "deps.sh: installing$want"
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086 # a list of words
+apt-get install -y -q --no-install-recommends $want >/dev/null 2>&1 || {
+	apt-get update -q >/dev/null
+	apt-get install -y -q --no-install-recommends $want >/dev/null
+}

@@ -1,0 +1,80 @@
+#!/bin/sh
+# Builds jemalloc 5.3.0 once, private to this project, into DIR:
+#
+#   jemalloc.sh DIR     leaves DIR/lib/libjemalloc_pic.a and DIR/include
+#
+# The source is the distribution's source package, read through a private
+# sources list and cache so that the system's own stay as they are; or the
+# tarball that JEMALLOC_TARBALL names. Either way its SHA-256 must be ours.
+# Why not the packaged libraries: docs/design.md, "The engine".
+set -eu
+
+version=5.3.0-1
+tarball=jemalloc_5.3.0.orig.tar.bz2
+sha256=2db82d1e7119df3e71b7640219b6dfe84789bc0537983c3b7ac4f7189aecfeaa
+
+dir=${1:?usage: jemalloc.sh DIR}
+mkdir -p "$dir"
+dir=$(cd "$dir" && pwd)
+work=$dir/work
+rm -rf "$work"
+mkdir -p "$work/lists/partial"
+
+private_sources() {
+	for f in /etc/apt/sources.list.d/*.sources; do
+		[ -f "$f" ] && sed 's/^Types:.*/Types: deb-src/' "$f" && echo
+	done >"$work/src.sources"
+	for f in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+		[ -f "$f" ] && sed -n 's/^deb \(.*\)/deb-src \1/p' "$f"
+	done >"$work/src.list" || true
+}
+
+apt_private() { # one list format after the other: apt reads one file by its name
+	list=$1
+	shift
+	apt-get -q -o Dir::Etc::sourcelist="$work/$list" -o Dir::Etc::sourceparts=/dev/null \
+		-o Dir::State::lists="$work/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+		-o APT::Sandbox::User=root "$@"
+}
+
+fetch() {
+	if [ -n "${JEMALLOC_TARBALL:-}" ]; then
+		cp "$JEMALLOC_TARBALL" "$work/$tarball"
+		return
+	fi
+	private_sources
+	for list in src.sources src.list; do
+		[ -s "$work/$list" ] || continue
+		if (cd "$work" && apt_private "$list" update &&
+			apt_private "$list" source --download-only "jemalloc=$version") >"$work/apt.log" 2>&1; then
+			return
+		fi
+	done
+	echo "jemalloc.sh: no source package jemalloc $version here; name a tarball in JEMALLOC_TARBALL" >&2
+	cat "$work/apt.log" >&2
+	exit 1
+}
+
+fetch
+echo "$sha256  $work/$tarball" | sha256sum -c --quiet - || {
+	echo "jemalloc.sh: $tarball is not the pinned one" >&2
+	exit 1
+}
+tar -xjf "$work/$tarball" -C "$work"
+cd "$work/jemalloc-5.3.0"
+./configure --quiet --prefix="$dir" --with-jemalloc-prefix=shmb_je_ --without-export \
+	--disable-cxx --disable-cache-oblivious --disable-libdl --disable-initial-exec-tls --disable-shared --disable-fill \
+	--with-version=5.3.0-0-g0 \
+	CFLAGS="-O3 -g1 -fPIC -fvisibility=hidden -w" >"$work/configure.log" 2>&1 || {
+	tail -20 "$work/configure.log" >&2
+	exit 1
+}
+make -j"$(nproc)" build_lib_static >"$work/make.log" 2>&1 || {
+	tail -20 "$work/make.log" >&2
+	exit 1
+}
+mkdir -p "$dir/lib" "$dir/include/jemalloc"
+cp include/jemalloc/jemalloc.h "$dir/include/jemalloc/"
+cp lib/libjemalloc_pic.a "$dir/lib/"
+cd "$dir"
+rm -rf "$work"

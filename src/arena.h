@@ -1,0 +1,81 @@
+/*
+ * arena.h - an arena as this process has it open: where its tables are
+ * mapped, the process's tenure of a slot, and what is private to it.
+ *
+ * Lock order, outermost first. None is held over a system call but
+ * `setup_lock`, which is taken only where an arena is opened, closed, forked,
+ * or met by a thread for the first time.
+ *   1 setup_lock (handle.c)        2 jemalloc's own
+ *   3 pages.lock (page.c)          4 a depot's lock: tried only
+ */
+#ifndef SHMB_ARENA_H
+#define SHMB_ARENA_H
+
+#include "blockmap.h"
+#include "hint.h"
+#include "layout.h"
+#include "lease.h"
+#include "region.h"
+
+#include <pthread.h>
+
+
+struct engine; /* engine.c */
+
+/* Pages of the units this process holds: which are free. Private; see page.c. */
+struct page_heap {
+	pthread_mutex_t lock;
+	uint64_t mapped;   /* bytes of the one mapping behind the arrays */
+	uint16_t *free;    /* per unit: bit i set: page i is free */
+	uint32_t *next, *prev;
+	uint32_t bins[UNIT_PAGES + 1]; /* units by their longest free run, chained; number plus one */
+	uint64_t held;     /* units */
+};
+
+struct shmb_arena {
+	struct shmb_region *region;
+	struct layout lay;
+	char *map, *data;
+	struct header_shm *hdr;
+	struct depot_shm *depots;
+	struct slot_shm *slots;
+	struct thread_shm *threads;
+	struct mag_shm *mags;
+	hint_t *mag_bits, *used_bits, *dirty_bits;
+	_Atomic span_t *spans;
+	_Atomic page_t *pages;
+	block_t *blocks;
+
+	bool fixed;           /* mapped at hdr->base */
+	_Atomic bool closed;
+	_Atomic bool retired; /* a private snapshot of another process's: nothing is issued from it */
+
+	/* This process's tenure: valid while `pid` is the caller's. */
+	_Atomic holder_t holder; /* 0: no slot yet */
+	struct lease slot_lease;
+	pid_t pid;
+	struct engine *engine;
+	struct page_heap page_heap;
+	struct tctx *contexts; /* THREADS of them, sparse; number i uses thread record i */
+	_Atomic(struct tctx *) parked; /* of exited threads whose backlog found no place */
+	_Atomic uint64_t returns;      /* counts what may end a shortage: see heap.c */
+	_Atomic uint64_t shortage_returns, shortage_ns; /* as they were when memory last ran out */
+};
+
+static inline bool arena_has(const struct shmb_arena *a, const void *p)
+{
+	return (uintptr_t)p - (uintptr_t)a->data < a->lay.units << UNIT_SHIFT;
+}
+
+static inline span_t span_get(const struct shmb_arena *a, uint64_t unit)
+{
+	return atomic_load_explicit(&a->spans[unit], memory_order_acquire);
+}
+
+static inline uint64_t units_ready(const struct shmb_arena *a)
+{
+	uint64_t n = atomic_load_explicit(&a->hdr->units_ready, memory_order_acquire);
+	return n < a->lay.units ? n : a->lay.units;
+}
+
+#endif

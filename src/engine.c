@@ -1,0 +1,224 @@
+/*
+ * engine.c - the only file that includes jemalloc: extent hooks over page
+ * runs, and blocks for magazines to be filled with.
+ *
+ * jemalloc's metadata stays in private memory (metadata_use_hooks false), so
+ * a stranger's writes to the region cannot lead it astray, and its death with
+ * the process loses nothing that the block map and page words do not say.
+ *
+ * Facts about 5.3.0 that shape this file:
+ *   - hooks run under jemalloc's locks: no allocation and no mallctl in them
+ *   - false from a hook means success
+ *   - retain:false and decay 0: an empty slab comes back to us at once, since
+ *     our own caches (magazines, dirty units) are the ones that bound memory
+ *   - MALLOCX_ARENA alone may return another arena's cached block, and in a
+ *     thread's last destructors a request can be served from arena 0: requests
+ *     say MALLOCX_TCACHE_NONE, and what comes back is checked for its range
+ */
+#include "engine.h"
+
+#include "error.h"
+#include "page.h"
+#include "sys.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <jemalloc/jemalloc.h>
+
+const char *shmb_je_malloc_conf = "narenas:1,tcache:false,retain:false,dirty_decay_ms:0,muzzy_decay_ms:0,"
+                                  "background_thread:false,abort_conf:true";
+
+enum { HOOK_OK = false, HOOK_REFUSED = true };
+
+struct engine {
+	extent_hooks_t hooks; /* first: jemalloc hands it back to each hook */
+	struct shmb_arena *arena;
+	holder_t holder; /* of the process that made it: a forked child's hooks refuse */
+	_Atomic bool dead;
+	pthread_mutex_t lock; /* creation of shards */
+	_Atomic unsigned shards[ENGINE_SHARDS]; /* jemalloc's number plus one; 0: not made yet */
+	unsigned used;
+};
+
+/* As jemalloc defines it for experimental.arenas_create_ext. */
+struct arena_config {
+	extent_hooks_t *extent_hooks;
+	bool metadata_use_hooks;
+};
+
+static bool engine_serves(const struct engine *e)
+{
+	return !atomic_load(&e->dead) && e->holder == atomic_load(&e->arena->holder);
+}
+
+/* ---- hooks --------------------------------------------------------------------- */
+
+static void *hook_alloc(extent_hooks_t *hooks, void *new_addr, size_t size, size_t align, bool *zero, bool *commit,
+                        unsigned arena)
+{
+	struct engine *e = (struct engine *)hooks;
+	(void)arena;
+	if (new_addr || size > UNIT || align > UNIT || !engine_serves(e))
+		return NULL;
+	unsigned pages = align > PAGE ? (unsigned)(align / PAGE) : 1;
+	void *p = page_take(e->arena, (unsigned)(size / PAGE), pages);
+	if (p && *zero)
+		memset(p, 0, size);
+	*commit = true;
+	return p;
+}
+
+static bool hook_dalloc(extent_hooks_t *hooks, void *addr, size_t size, bool committed, unsigned arena)
+{
+	struct engine *e = (struct engine *)hooks;
+	(void)committed, (void)arena;
+	if (atomic_load(&e->dead))
+		return HOOK_OK;
+	if (!engine_serves(e))
+		return HOOK_REFUSED;
+	page_return(e->arena, addr, (unsigned)(size / PAGE));
+	return HOOK_OK;
+}
+
+static void hook_destroy(extent_hooks_t *hooks, void *addr, size_t size, bool committed, unsigned arena)
+{
+	(void)hook_dalloc(hooks, addr, size, committed, arena);
+}
+
+/* Committing, decommitting and purging are span.c's business, a unit at a time. */
+static bool hook_refuse(extent_hooks_t *hooks, void *addr, size_t size, size_t off, size_t len, unsigned arena)
+{
+	(void)hooks, (void)addr, (void)size, (void)off, (void)len, (void)arena;
+	return HOOK_REFUSED;
+}
+
+static bool hook_split(extent_hooks_t *hooks, void *addr, size_t size, size_t a, size_t b, bool committed, unsigned arena)
+{
+	(void)hooks, (void)addr, (void)size, (void)a, (void)b, (void)committed, (void)arena;
+	return HOOK_OK;
+}
+
+/* Only within a unit: page_return() gives back runs of one unit. */
+static bool hook_merge(extent_hooks_t *hooks, void *a, size_t asize, void *b, size_t bsize, bool committed, unsigned arena)
+{
+	struct engine *e = (struct engine *)hooks;
+	uintptr_t base = (uintptr_t)e->arena->data;
+	(void)asize, (void)bsize, (void)committed, (void)arena;
+	return ((uintptr_t)a - base) >> UNIT_SHIFT != ((uintptr_t)b - base) >> UNIT_SHIFT ? HOOK_REFUSED : HOOK_OK;
+}
+
+/* ---- shards ---------------------------------------------------------------------- */
+
+int engine_open(struct shmb_arena *a)
+{
+	void *at; /* not from malloc: that may be this very arena */
+	int err = sys_map(NULL, sizeof(struct engine), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &at);
+	if (err)
+		return err;
+	struct engine *e = at;
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	e->hooks = (extent_hooks_t){.alloc = hook_alloc,
+	                            .dalloc = hook_dalloc,
+	                            .destroy = hook_destroy,
+	                            .commit = hook_refuse,
+	                            .decommit = hook_refuse,
+	                            .purge_lazy = hook_refuse,
+	                            .purge_forced = hook_refuse,
+	                            .split = hook_split,
+	                            .merge = hook_merge};
+	e->arena = a;
+	e->holder = atomic_load(&a->holder);
+	e->used = cpus < 1 ? 1 : cpus > ENGINE_SHARDS ? ENGINE_SHARDS : (unsigned)cpus;
+	pthread_mutex_init(&e->lock, NULL);
+	a->engine = e;
+	return 0;
+}
+
+/* Destroys or purges each jemalloc arena; `what` is the last word of the mallctl name. */
+static void each_shard(struct engine *e, const char *what)
+{
+	for (unsigned i = 0; i < ENGINE_SHARDS; i++) {
+		unsigned number = atomic_load(&e->shards[i]);
+		char name[48];
+		if (!number)
+			continue;
+		snprintf(name, sizeof name, "arena.%u.%s", number - 1, what);
+		(void)shmb_je_mallctl(name, NULL, NULL, NULL, 0);
+	}
+}
+
+void engine_close(struct shmb_arena *a)
+{
+	struct engine *e = a->engine;
+	a->engine = NULL;
+	if (!e || e->holder != atomic_load(&a->holder))
+		return; /* a parent's: its jemalloc arenas are left alone, its hooks refuse from now on */
+	atomic_store(&e->dead, true);
+	each_shard(e, "destroy");
+	sys_unmap(e, sizeof *e);
+}
+
+static unsigned shard_make(struct engine *e, unsigned i)
+{
+	struct arena_config config = {.extent_hooks = &e->hooks, .metadata_use_hooks = false};
+	unsigned number;
+	size_t len = sizeof number;
+	pthread_mutex_lock(&e->lock);
+	unsigned got = atomic_load(&e->shards[i]);
+	if (!got &&
+	    shmb_je_mallctl("experimental.arenas_create_ext", &number, &len, &config, sizeof config) == 0) {
+		got = number + 1;
+		atomic_store(&e->shards[i], got);
+	}
+	pthread_mutex_unlock(&e->lock);
+	return got;
+}
+
+static bool alloc_flags(struct shmb_arena *a, unsigned shard, unsigned class, int flags, uint32_t *grain)
+{
+	struct engine *e = a->engine;
+	unsigned i = shard % e->used;
+	unsigned number = atomic_load_explicit(&e->shards[i], memory_order_acquire);
+	if (unlikely(!number) && !(number = shard_make(e, i)))
+		return false;
+	char *p = shmb_je_mallocx(class_size(class), flags | MALLOCX_ARENA(number - 1) | MALLOCX_TCACHE_NONE);
+	if (!p)
+		return false;
+	if (!arena_has(a, p)) {
+		shmb_je_dallocx(p, MALLOCX_TCACHE_NONE);
+		return false;
+	}
+	*grain = (uint32_t)((uint64_t)(p - a->data) >> GRAIN_SHIFT);
+	page_note(a, *grain, class);
+	return true;
+}
+
+bool engine_alloc(struct shmb_arena *a, unsigned shard, unsigned class, uint32_t *grain)
+{
+	return alloc_flags(a, shard, class, 0, grain);
+}
+
+bool engine_alloc_aligned(struct shmb_arena *a, unsigned shard, unsigned class, size_t align, uint32_t *grain)
+{
+	return alloc_flags(a, shard, class, MALLOCX_ALIGN(align), grain);
+}
+
+void engine_free(struct shmb_arena *a, uint32_t grain)
+{
+	shmb_je_dallocx(a->data + ((size_t)grain << GRAIN_SHIFT), MALLOCX_TCACHE_NONE);
+}
+
+void engine_purge(struct shmb_arena *a)
+{
+	if (a->engine)
+		each_shard(a->engine, "purge");
+}
+
+void engine_stats(struct shmb_arena *a, void (*write)(void *, const char *), void *opaque, const char *opts)
+{
+	(void)a;
+	shmb_je_malloc_stats_print(write, opaque, opts);
+}

@@ -1,0 +1,33 @@
+/*
+ * engine.h - jemalloc, as the supplier of small blocks from this process's
+ * spans. What it hands out has no state in the block map yet, and what it
+ * takes back has none any more. See engine.c.
+ */
+#ifndef SHMB_ENGINE_H
+#define SHMB_ENGINE_H
+
+#include "arena.h"
+
+enum { ENGINE_SHARDS = 8 }; /* jemalloc arenas a process uses for one of ours, at most */
+
+int engine_open(struct shmb_arena *a);
+
+/* Forgets the spans and destroys the jemalloc arenas. In a forked child only the former. */
+void engine_close(struct shmb_arena *a);
+
+/* A block of `class`, its pages noted, in data grains. False: no memory. */
+bool engine_alloc(struct shmb_arena *a, unsigned shard, unsigned class, uint32_t *grain);
+
+/* The same at a multiple of `align` > PAGE. The class must be one of whole pages. */
+bool engine_alloc_aligned(struct shmb_arena *a, unsigned shard, unsigned class, size_t align, uint32_t *grain);
+
+/* Takes back a block that lies in a unit of page_unit_mine(). */
+void engine_free(struct shmb_arena *a, uint32_t grain);
+
+/* Gives slabs and pages that jemalloc holds empty back to the span table. */
+void engine_purge(struct shmb_arena *a);
+
+/* jemalloc's own JSON or text about this process's part. */
+void engine_stats(struct shmb_arena *a, void (*write)(void *, const char *), void *opaque, const char *opts);
+
+#endif

@@ -1,0 +1,193 @@
+/*
+ * handle.c - an arena as a process opens, forks and closes it.
+ *
+ * The handles are static and never given back to a heap, so that a call on a
+ * closed one can say so. Opening, closing and forking are serialised by
+ * setup_lock, which fork holds; it is registered after jemalloc's own fork
+ * handlers, so that it is taken before theirs.
+ */
+#include "context.h"
+#include "engine.h"
+#include "error.h"
+#include "format.h"
+#include "heap.h"
+#include "page.h"
+#include "slot.h"
+#include "sys.h"
+#include "tenure.h"
+#include "window.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { ARENAS = 64 };
+
+static struct shmb_arena arenas[ARENAS];
+static unsigned next_handle;
+
+static void fork_child(void)
+{
+	for (unsigned i = 0; i < ARENAS; i++)
+		if (arenas[i].region)
+			tenure_forget(&arenas[i]);
+	context_forget();
+	setup_unlock();
+}
+
+static void setup(void)
+{
+	heap_setup();
+	context_setup();
+	ASSERT(pthread_atfork(setup_lock, setup_unlock, fork_child) == 0);
+}
+
+/* ---- opening ----------------------------------------------------------------------- */
+
+static void tables_set(struct shmb_arena *a)
+{
+	char *m = a->map;
+	const struct layout *l = &a->lay;
+	a->data = m + l->data;
+	a->hdr = (struct header_shm *)m;
+	a->depots = (struct depot_shm *)(m + l->depots);
+	a->slots = (struct slot_shm *)(m + l->slots);
+	a->threads = (struct thread_shm *)(m + l->threads);
+	a->mags = (struct mag_shm *)(m + l->mags);
+	a->mag_bits = (hint_t *)(m + l->mag_bits);
+	a->spans = (_Atomic span_t *)(m + l->spans);
+	a->used_bits = (hint_t *)(m + l->used_bits);
+	a->dirty_bits = (hint_t *)(m + l->dirty_bits);
+	a->pages = (_Atomic page_t *)(m + l->pages);
+	a->blocks = (block_t *)(m + l->blockmap);
+}
+
+static int contexts_map(struct shmb_arena *a)
+{
+	void *at = a->contexts;
+	int err = 0;
+	if (!at)
+		err = sys_map(NULL, THREADS * sizeof(struct tctx), PROT_READ | PROT_WRITE,
+		              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &at);
+	a->contexts = at;
+	return err;
+}
+
+static int map(struct shmb_arena *a, int fd, const struct header_shm *h, unsigned flags)
+{
+	void *at;
+	int prot = PROT_READ | (a->region->read_only ? 0 : PROT_WRITE);
+	int err = window_map(fd, a->lay.size, prot, h->base, flags & SHMB_FIXED, a->region->ino + (uintptr_t)sys_now_ns(),
+	                     &at);
+	if (err)
+		return err == EEXIST ? SHMB_EADDRESS : err;
+	a->map = a->region->addr = at;
+	a->fixed = (uintptr_t)at == h->base;
+	tables_set(a);
+	if (a->region->read_only)
+		return 0;
+	err = sys_populate(at, a->lay.slots); /* the header and the depots */
+	return err ? err : contexts_map(a);
+}
+
+static int attach(struct shmb_arena *a, int fd, const shmb_options *opt)
+{
+	struct header_shm h;
+	int err = format_read(fd, a->region->size, &h, &a->lay);
+	if (!err && opt && h.capacity < opt->size)
+		err = SHMB_ETOOSMALL;
+	if (!err)
+		err = map(a, fd, &h, opt ? opt->flags : 0);
+	if (!err && !a->region->read_only)
+		err = tenure_begin(a, fd);
+	if (!err && lease_held(&a->region->owner))
+		atomic_store(&a->hdr->owner_pid, (uint32_t)sys_pid());
+	if (!err && opt && (opt->flags & SHMB_REAPER) && lease_held(&a->region->owner))
+		err = region_reaper(a->region, fd);
+	return err ? err : region_publish(a->region);
+}
+
+static void unmap(struct shmb_arena *a)
+{
+	if (!a->map)
+		return;
+	window_set(a->map, a->lay.size, NULL);
+	ASSERT(sys_unmap(a->map, a->lay.size) == 0);
+	a->map = NULL;
+}
+
+static int open_locked(struct shmb_arena *a, const char *name, const shmb_options *opt)
+{
+	shmb_options acquire = opt ? *opt : (shmb_options){.flags = SHMB_ATTACH_ONLY};
+	struct format_wish wish = {.capacity = acquire.size, .run = acquire.run};
+	struct region_format format = {.write = format_write, .arg = &wish};
+	int fd;
+	if (acquire.size > UNITS_MAX << UNIT_SHIFT)
+		return EFBIG;
+	if (acquire.size)
+		format.size = layout_of(round_up(acquire.size, UNIT) >> UNIT_SHIFT).size;
+	acquire.size = 0; /* what is found is measured by its header */
+	int err = region_acquire(name, &acquire, &format, &a->region, &fd);
+	if (err)
+		return err;
+	err = attach(a, fd, opt);
+	if (!err) {
+		region_keep_descriptor(a->region, fd);
+		atomic_store(&a->retired, a->region->read_only);
+		atomic_store(&a->closed, false);
+		window_set(a->map, a->lay.size, a);
+		return 0;
+	}
+	sys_close(fd);
+	tenure_end(a);
+	unmap(a);
+	region_abandon(a->region);
+	a->region = NULL;
+	return err;
+}
+
+static struct shmb_arena *handle_new(void)
+{
+	for (unsigned i = 0; i < ARENAS; i++) {
+		struct shmb_arena *a = &arenas[next_handle++ % ARENAS];
+		if (!a->region)
+			return a;
+	}
+	return NULL;
+}
+
+int shmb_arena_open(const char *name, const shmb_options *opt, shmb_arena **out)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, setup);
+	setup_lock();
+	struct shmb_arena *a = handle_new();
+	int err = a ? open_locked(a, name, opt) : EMFILE;
+	setup_unlock();
+	if (!err)
+		*out = a;
+	return err;
+}
+
+int shmb_arena_close(shmb_arena *a)
+{
+	if (!a || atomic_exchange(&a->closed, true))
+		return a ? EINVAL : 0;
+	setup_lock();
+	bool writer = a->contexts && !a->region->read_only;
+	bool others = writer && context_drop(a);
+	tenure_end(a);
+	if (writer && !others)
+		sys_unmap(a->contexts, THREADS * sizeof(struct tctx));
+	a->contexts = NULL;
+	atomic_store(&a->parked, NULL);
+	unmap(a);
+	int err = region_release(a->region);
+	a->region = NULL;
+	setup_unlock();
+	return err;
+}
+
+shmb_region *shmb_arena_region(const shmb_arena *a) { return a->region; }
+size_t shmb_arena_capacity(const shmb_arena *a) { return a->lay.units << UNIT_SHIFT; }
+int shmb_arena_is_fixed(const shmb_arena *a) { return a->fixed; }

@@ -1,0 +1,336 @@
+/*
+ * heap.c - shmb_malloc ... shmb_free.
+ *
+ * The hot path is the two functions below and nothing they call: the thread's
+ * context, the class's loaded magazine, the top entry, its byte of the block
+ * map. No lock, no atomic read-modify-write, no system call. The order of the
+ * stores is what a kill in between relies on (layout.h).
+ *
+ * While a thread is in here its context pointer says busy, so that a signal
+ * handler that allocates goes round the magazines: it gets a unit of its own,
+ * and what it frees becomes a stray. Neither takes a lock.
+ */
+#include "heap.h"
+
+#include "context.h"
+#include "engine.h"
+#include "error.h"
+#include "large.h"
+#include "magazine.h"
+#include "misuse.h"
+#include "orphan.h"
+#include "page.h"
+#include "recover.h"
+#include "span.h"
+#include "sys.h"
+#include "window.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { RETRY_NS = 10 * 1000 * 1000 };
+
+static uint8_t class_table[CLASS_MAX_SIZE / GRAIN + 1]; /* by grains, rounded up */
+
+static void *malloc_slow(struct shmb_arena *a, size_t size) __attribute__((noinline));
+static void free_slow(struct shmb_arena *a, void *p) __attribute__((noinline));
+
+/* Takes the top block. The caller has made the context busy and m->count is not 0. */
+static inline uint32_t pop(struct mag_shm *m, block_t *blocks, unsigned class)
+{
+	uint32_t n = atomic_load_explicit(&m->count, memory_order_relaxed) - 1;
+	uint32_t grain = m->entries[n];
+	block_set(blocks, grain, block_make(BLOCK_LIVE, class));
+	atomic_store_explicit(&m->count, n, memory_order_release);
+	return grain;
+}
+
+static inline void push(struct mag_shm *m, block_t *blocks, uint32_t grain, unsigned class)
+{
+	uint32_t n = atomic_load_explicit(&m->count, memory_order_relaxed);
+	m->entries[n] = grain;
+	atomic_store_explicit(&m->count, n + 1, memory_order_release);
+	block_set(blocks, grain, block_make(BLOCK_CACHED, class));
+}
+
+void *shmb_malloc(shmb_arena *a, size_t size)
+{
+	struct tctx *t = context_get();
+	if (likely(t->arena == a && size <= CLASS_MAX_SIZE)) {
+		unsigned class = class_table[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
+		struct mag_shm *m = t->loaded[class];
+		context_set(&context_busy);
+		if (likely(atomic_load_explicit(&m->count, memory_order_relaxed))) {
+			uint32_t grain = pop(m, t->blocks, class);
+			context_set(t);
+			return t->data + ((size_t)grain << GRAIN_SHIFT);
+		}
+		context_set(t);
+	}
+	return malloc_slow(a, size);
+}
+
+void shmb_free(shmb_arena *a, void *p)
+{
+	struct tctx *t = context_get();
+	uint64_t off = (uint64_t)((char *)p - t->data);
+	if (likely(t->arena == a && off < t->limit && off % GRAIN == 0)) {
+		span_t w = atomic_load_explicit(&t->spans[off >> UNIT_SHIFT], memory_order_relaxed);
+		uint32_t grain = (uint32_t)(off >> GRAIN_SHIFT);
+		if (likely(span_kind_of(w) == SPAN_SMALL)) {
+			uint8_t b = block_get(t->blocks, grain);
+			unsigned class = block_class(b);
+			if (likely(block_state_of(b) == BLOCK_LIVE)) {
+				struct mag_shm *m = t->loaded[class];
+				context_set(&context_busy);
+				if (likely(atomic_load_explicit(&m->count, memory_order_relaxed) < m->rounds)) {
+					push(m, t->blocks, grain, class);
+					context_set(t);
+					return;
+				}
+				context_set(t);
+			}
+		}
+	}
+	free_slow(a, p);
+}
+
+/* ---- allocating, slowly ------------------------------------------------------------ */
+
+static void *block_addr(const struct shmb_arena *a, uint32_t grain)
+{
+	return a->data + ((size_t)grain << GRAIN_SHIFT);
+}
+
+/* A block straight from the engine, for whom no magazine will do. */
+static bool issue_from_engine(struct shmb_arena *a, unsigned shard, unsigned class, size_t align, uint32_t *grain)
+{
+	bool got = align > PAGE ? engine_alloc_aligned(a, shard, class, align, grain)
+	                        : engine_alloc(a, shard, class, grain);
+	if (got)
+		block_set(a->blocks, *grain, block_make(BLOCK_LIVE, class));
+	return got;
+}
+
+static void *small_try(struct shmb_arena *a, const struct entered *e, unsigned class, size_t align)
+{
+	uint32_t grain;
+	if (e->how == ENTRY_CONTEXT && align <= PAGE) {
+		if (!magazine_refill(e->context, class))
+			return NULL;
+		return block_addr(a, pop(e->context->loaded[class], a->blocks, class));
+	}
+	unsigned shard = e->how == ENTRY_CONTEXT ? e->context->number : 0;
+	return issue_from_engine(a, shard, class, align, &grain) ? block_addr(a, grain) : NULL;
+}
+
+/* One try. class: CLASSES for a run of units. */
+static void *alloc_try(struct shmb_arena *a, size_t size, unsigned class, size_t align, bool *zeroed)
+{
+	struct entered e = context_enter(a);
+	void *p = NULL;
+	*zeroed = false;
+	if (!atomic_load_explicit(&a->holder, memory_order_relaxed))
+		; /* a forked child that gets no slot */
+	else if (class == CLASSES || e.how == ENTRY_NESTED)
+		p = large_take(a, size, align, zeroed);
+	else
+		p = small_try(a, &e, class, align);
+	context_leave(&e);
+	return p;
+}
+
+/* Everything that may make room, by this process alone. */
+static void reclaim(struct shmb_arena *a)
+{
+	struct entered e = context_enter(a);
+	int fd;
+	if (e.how == ENTRY_NESTED)
+		return;
+	if (atomic_load(&a->holder)) {
+		if (!region_descriptor(a->region, &fd)) {
+			recover_dead(a, fd);
+			sys_close(fd);
+		}
+		if (e.how == ENTRY_CONTEXT)
+			magazine_reclaim(e.context);
+		engine_purge(a);
+		orphan_collect_all(a);
+		span_resync(a);
+		span_trim(a, 0);
+	}
+	context_leave(&e);
+}
+
+/* After a shortage that reclaiming did not end, trying again is worth it only once something changed. */
+static bool reclaim_worthwhile(struct shmb_arena *a)
+{
+	return atomic_load(&a->returns) != atomic_load(&a->shortage_returns) ||
+	       sys_now_ns() - atomic_load(&a->shortage_ns) > RETRY_NS;
+}
+
+static void *alloc_refused(struct shmb_arena *a)
+{
+	atomic_store(&a->shortage_returns, atomic_load(&a->returns));
+	atomic_store(&a->shortage_ns, sys_now_ns());
+	atomic_fetch_add(&a->hdr->enomem, 1);
+	errno = ENOMEM;
+	return NULL;
+}
+
+static void *alloc(struct shmb_arena *a, size_t size, unsigned class, size_t align, bool *zeroed)
+{
+	misuse_check_open("shmb_malloc", a);
+	if (size > a->lay.units << UNIT_SHIFT || atomic_load(&a->retired)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	int saved = errno;
+	void *p = alloc_try(a, size, class, align, zeroed);
+	if (!p && reclaim_worthwhile(a)) {
+		reclaim(a);
+		p = alloc_try(a, size, class, align, zeroed);
+	}
+	errno = saved;
+	return p ? p : alloc_refused(a);
+}
+
+static void *malloc_slow(struct shmb_arena *a, size_t size)
+{
+	bool zeroed;
+	return alloc(a, size, size <= CLASS_MAX_SIZE ? class_of(size ? size : 1) : CLASSES, GRAIN, &zeroed);
+}
+
+void *shmb_calloc(shmb_arena *a, size_t n, size_t size)
+{
+	size_t bytes;
+	bool zeroed = false;
+	void *p;
+	if (__builtin_mul_overflow(n, size, &bytes)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (bytes <= CLASS_MAX_SIZE)
+		p = shmb_malloc(a, bytes);
+	else
+		p = alloc(a, bytes, CLASSES, GRAIN, &zeroed);
+	return p && !zeroed ? memset(p, 0, bytes) : p;
+}
+
+void *shmb_aligned_alloc(shmb_arena *a, size_t align, size_t size)
+{
+	enum { ENGINE_PAGES_MIN = 4 * PAGE }; /* jemalloc aligns beyond a page from here up */
+	bool zeroed;
+	if (align == 0 || (align & (align - 1)) || align > SHMB_ALIGN_MAX) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if (align <= GRAIN)
+		return shmb_malloc(a, size);
+	size_t least = align <= PAGE ? (size ? size : 1) : size > ENGINE_PAGES_MIN ? size : ENGINE_PAGES_MIN;
+	unsigned class = CLASSES;
+	if (least <= CLASS_MAX_SIZE && align <= CLASS_MAX_SIZE)
+		class = class_aligned(least, align <= PAGE ? align : PAGE);
+	if (class < CLASSES && align > PAGE && class_size(class) < align)
+		class = class_of(align);
+	return alloc(a, size ? size : 1, class, align, &zeroed);
+}
+
+/* ---- freeing, slowly ----------------------------------------------------------------- */
+
+static void small_free(struct shmb_arena *a, uint32_t grain, unsigned class)
+{
+	struct entered e = context_enter(a);
+	if (e.how == ENTRY_CONTEXT && magazine_spill(e.context, class)) {
+		push(e.context->loaded[class], a->blocks, grain, class);
+	} else if (e.how != ENTRY_NESTED && page_unit_mine(a, span_get(a, grain / (UNIT / GRAIN)))) {
+		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
+		engine_free(a, grain);
+	} else {
+		block_stray(a, grain);
+	}
+	context_leave(&e);
+}
+
+static void free_slow(struct shmb_arena *a, void *p)
+{
+	if (!p)
+		return;
+	struct misuse_seen seen = misuse_check_live("shmb_free", a, p);
+	int saved = errno;
+	if (a->region->read_only)
+		misuse_report("shmb_free", a, p, "attached read-only");
+	if (atomic_load(&a->retired))
+		misuse_retire(a, &seen);
+	else if (seen.class == CLASSES)
+		large_free(a, p, seen.word);
+	else
+		small_free(a, (uint32_t)(seen.off >> GRAIN_SHIFT), seen.class);
+	atomic_fetch_add_explicit(&a->returns, 1, memory_order_relaxed);
+	errno = saved;
+}
+
+/* ---- the rest -------------------------------------------------------------------------- */
+
+static size_t seen_size(const struct misuse_seen *s)
+{
+	return s->class == CLASSES ? span_aux(s->word) << UNIT_SHIFT : class_size(s->class);
+}
+
+size_t shmb_usable_size(shmb_arena *a, const void *p)
+{
+	if (!p)
+		return 0;
+	struct misuse_seen seen = misuse_check_live("shmb_usable_size", a, p);
+	return seen_size(&seen);
+}
+
+/* Can the block stay where it is at `size` bytes? Changes its run of units if need be. */
+static bool resize_in_place(struct shmb_arena *a, void *p, const struct misuse_seen *s, size_t size)
+{
+	size_t have = seen_size(s);
+	if (s->class != CLASSES) /* shrinking by less than half is not worth a copy */
+		return size <= have && (size > have / 2 || class_of(size ? size : 1) == s->class);
+	if (size <= CLASS_MAX_SIZE)
+		return false;
+	struct entered e = context_enter(a);
+	bool done = e.how != ENTRY_NESTED && atomic_load(&a->holder) && large_resize(a, p, s->word, size);
+	context_leave(&e);
+	return done;
+}
+
+void *shmb_realloc(shmb_arena *a, void *p, size_t size)
+{
+	if (!p)
+		return shmb_malloc(a, size);
+	struct misuse_seen seen = misuse_check_live("shmb_realloc", a, p);
+	if (!atomic_load(&a->retired) && resize_in_place(a, p, &seen, size))
+		return p;
+	void *q = shmb_malloc(a, size);
+	if (!q)
+		return NULL;
+	size_t have = seen_size(&seen);
+	memcpy(q, p, have < size ? have : size);
+	shmb_free(a, p);
+	return q;
+}
+
+void shmb_trim(shmb_arena *a)
+{
+	int saved = errno;
+	misuse_check_open("shmb_trim", a);
+	if (!atomic_load(&a->retired))
+		reclaim(a);
+	errno = saved;
+}
+
+shmb_arena *shmb_arena_of(const void *p)
+{
+	return window_has(p) ? window_get(p) : NULL;
+}
+
+void heap_setup(void)
+{
+	for (unsigned i = 0; i < sizeof class_table; i++)
+		class_table[i] = (uint8_t)class_of(i ? i * GRAIN : 1);
+}

@@ -1,0 +1,15 @@
+/* large.h - blocks of whole units, straight from the span table. See large.c. */
+#ifndef SHMB_LARGE_H
+#define SHMB_LARGE_H
+
+#include "arena.h"
+
+void *large_take(struct shmb_arena *a, size_t size, size_t align, bool *zeroed);
+
+/* Frees the block whose HEAD word was `w`; aborts where somebody else has freed it since. */
+void large_free(struct shmb_arena *a, void *p, span_t w);
+
+/* Grows or shrinks it where it is; false: it cannot grow there. */
+bool large_resize(struct shmb_arena *a, void *p, span_t w, size_t size);
+
+#endif

@@ -1,0 +1,266 @@
+/*
+ * layout.h - the bytes of an arena region: structures, offsets, invariants.
+ * No code but arithmetic. docs/design.md describes the format in prose.
+ *
+ * Everything here is read by other processes, of which any may die between
+ * any two stores. So each moving thing has one word that is the truth about
+ * it, changed by one store or one compare-and-swap; all else is a hint that
+ * can be wrong, and is found wrong when used.
+ *
+ *   what                 the truth                        hints
+ *   a unit               its span word                    used and dirty bitmaps
+ *   a small block        "listed in a magazine that       -
+ *                        names a holder" beats its byte
+ *                        in the block map
+ *   a magazine           its holder word; a depot or      used bitmap
+ *                        inbox cell beats it
+ *   a thread record      its owner word                   -
+ *   a slot               its lease (a kernel lock);       pid, start, name
+ *                        then its word
+ *   a region's owner     its lease                        owner_pid
+ *
+ * Invariants (check.c walks them)
+ *   - units at or past units_ready have a zero span word and were never committed
+ *   - a SMALL unit's pages and block map are committed; a FREE|DIRTY one's too
+ *   - a large run is one HEAD with n units and n-1 CONT words that count their distance
+ *   - a block map byte is not `none` only in a SMALL unit, at a multiple of the
+ *     page's class size from its phase
+ *   - a magazine lists blocks of its own class only, each listed nowhere else
+ */
+#ifndef SHMB_LAYOUT_H
+#define SHMB_LAYOUT_H
+
+#include "class.h"
+#include "shmbind.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#define REGION_MAGIC "SHMBIND"
+enum { REGION_VERSION = 1, REGION_PROBE = 0x01020304 };
+
+enum {
+	SLOTS = SHMB_SLOTS,
+	THREADS = 4096,        /* threads with caches at a time, of all processes */
+	MAGS = 1 << 16,
+	DEPOT_CELLS = 62,
+	INBOX_CELLS = 16,
+	CHUNK_UNITS = 512,     /* units whose tables are committed together: one page of span words */
+	RUN_TAG = 32,
+	PROC_NAME = 16
+};
+#define UNITS_MAX ((uint64_t)1 << 26) /* 4 TiB of data */
+#define SMALL_UNITS ((uint64_t)1 << 20) /* small blocks live in the first 64 GiB: 32-bit grains */
+
+/*
+ * A holder names a process's tenure of a slot: (slot + 1) and the slot's
+ * generation. 0 is nobody. Recovery raises the generation, which makes every
+ * word that carries the old one stale at once.
+ */
+typedef uint32_t holder_t;
+enum { GEN_BITS = 20, GEN_MASK = (1 << GEN_BITS) - 1 };
+
+static inline holder_t holder_make(unsigned slot, uint32_t gen)
+{
+	return (holder_t)(slot + 1) << GEN_BITS | (gen & GEN_MASK);
+}
+static inline unsigned holder_slot(holder_t h) { return (h >> GEN_BITS) - 1; }
+
+/* ---- header page -------------------------------------------------------- */
+
+struct header_shm {
+	char magic[8];
+	uint32_t version;
+	uint32_t probe; /* REGION_PROBE in the creator's byte order */
+	uint64_t file_size;
+	uint64_t capacity; /* bytes of data: units * UNIT */
+	uint64_t base;     /* the address it is mapped at wherever that is free */
+	uint64_t data_off;
+	uint64_t created_ns;
+	int32_t creator_pid;
+	uint32_t layout_crc; /* over sizeof and offsetof of what is below: catches skew */
+	char creator_name[PROC_NAME];
+	char run[RUN_TAG];
+	/* from here on it changes */
+	_Atomic uint64_t units_ready;   /* tables of units below this are committed */
+	_Atomic uint32_t mags_ready;    /* magazines below this are committed */
+	_Atomic uint32_t threads_ready; /* thread records below this are committed */
+	_Atomic uint32_t slots_high;    /* slots below this were taken at some time */
+	_Atomic uint32_t owner_pid;     /* for people */
+	_Atomic uint64_t units_used;    /* about: recounted by recovery */
+	_Atomic uint64_t units_dirty;   /* about: free but populated */
+	_Atomic uint32_t recoveries;    /* dead slots recovered */
+	_Atomic uint32_t orphans;       /* stale span words may exist: units still to be looked at */
+	_Atomic uint64_t enomem;        /* requests refused */
+	_Atomic uint64_t fallbacks;     /* preload: requests that went to the ordinary heap */
+	_Atomic uint64_t orphan_cursor; /* unit where the pass over stale spans goes on */
+	_Atomic uint32_t pressure;      /* raised when memory ran out: caches are to be flushed */
+};
+static_assert(offsetof(struct header_shm, units_ready) == 112, "the fixed part is 112 bytes");
+static_assert(sizeof(struct header_shm) <= PAGE, "one page");
+
+/* ---- depot: one a class ------------------------------------------------- */
+
+/*
+ * cells[0..count) are full or partly full magazines. Under `lock`, which is
+ * tried and never waited for. A cell beats a thread record.
+ *   push: cell, count, then the pusher's record lets go of it
+ *   pop:  the magazine's holder word = me, my transit, count, my pair
+ * A kill in between leaves it in the depot and in the dead one's record; the
+ * recoverer, holding the lock, leaves to the depot what the depot lists, and
+ * to others what their holder word says.
+ */
+struct depot_shm {
+	_Atomic holder_t lock;
+	_Atomic uint32_t count;
+	_Atomic uint32_t cells[DEPOT_CELLS];
+};
+static_assert(sizeof(struct depot_shm) == 256, "four lines");
+
+/* ---- slots -------------------------------------------------------------- */
+
+enum { SLOT_FREE, SLOT_LIVE };
+
+/*
+ * word = generation << 8 | state. Changed only by the holder of the slot's
+ * lease: on attach to LIVE, on leave or recovery to FREE with the generation
+ * raised. inbox: magazines of blocks that others want this process to take
+ * back. post: cell 0 -> m. receive: m's holder = me, then cell -> 0.
+ */
+struct slot_shm {
+	_Atomic uint32_t word;
+	_Atomic int32_t pid;        /* for people: as its own namespace sees it */
+	_Atomic uint64_t start;     /* for people */
+	char name[PROC_NAME];
+	_Atomic uint32_t inbox[INBOX_CELLS];
+	_Atomic uint32_t strays;    /* 1: blocks of its spans were marked STRAY: to collect */
+	uint32_t reserved[39];
+};
+static_assert(sizeof(struct slot_shm) == 256, "four lines");
+
+/* ---- threads ------------------------------------------------------------ */
+
+/*
+ * A thread with caches. `owner` is 0 or the process; only that process, or
+ * whoever recovers it, writes here. Magazine numbers are stored plus one.
+ *
+ *   pairs[c]  loaded | previous << 32: one store swaps the two
+ *   transit, discard   magazines between two places. After a kill: if its
+ *             holder word names this record and no pair, backlog, depot or
+ *             inbox lists it, it is the record's to give on
+ *   backlog   full magazines that found no other place, linked by `next`
+ */
+struct thread_shm {
+	_Atomic holder_t owner;
+	_Atomic int32_t tid; /* for people */
+	_Atomic uint32_t transit, discard;
+	_Atomic uint32_t backlog;
+	uint32_t reserved;
+	_Atomic uint64_t pairs[CLASSES];
+	uint64_t reserved2[18];
+};
+static_assert(sizeof(struct thread_shm) == 512, "eight lines");
+
+/* ---- magazines ---------------------------------------------------------- */
+
+/*
+ * holder = thread number << 32 | process that took it last; 0: free to take.
+ * entries[0..count) are data offsets in grains.
+ *   malloc: byte of the block map = LIVE, then count drops
+ *   free:   entry, count rises, then the byte = CACHED
+ *   flush:  byte = NONE, count drops, then jemalloc has it; in an orphaned unit
+ *           the flusher adopts the unit around the first two
+ */
+struct mag_shm {
+	_Atomic uint64_t holder;
+	_Atomic uint32_t count;
+	uint16_t rounds; /* capacity, of its class */
+	uint16_t class;
+	uint32_t next; /* in a backlog: number plus one */
+	uint32_t entries[MAG_ROUNDS];
+};
+static_assert(sizeof(struct mag_shm) == 256, "four lines");
+
+static inline uint64_t mag_holder(unsigned thread, holder_t h) { return (uint64_t)thread << 32 | h; }
+
+/* ---- span words --------------------------------------------------------- */
+
+/*
+ * One word a unit: kind << 60 | aux << 32 | holder.
+ *   FREE   aux = SPAN_DIRTY_*: what of it is populated (then not zeros)
+ *   TAKING on the way from FREE to something, or being emptied, by `holder`
+ *   SMALL  pages of small blocks of `holder`'s jemalloc; a stale holder:
+ *          orphaned; aux = SPAN_ADOPTED: orphaned, `holder` is collecting from it
+ *   HEAD   a large block of aux units starts here; `holder` allocated it
+ *   CONT   aux units after its HEAD; one that no HEAD covers and whose holder is
+ *          stale belongs to a change that never happened
+ *
+ * large malloc: TAKING all, commit, CONT from the last to the second, HEAD
+ * large free:   HEAD -> TAKING (whoever does that has freed it), the CONT words
+ *               -> TAKING, give back or keep the pages, FREE
+ * grow:         TAKING the units after it, commit, CONT, then the HEAD's aux
+ * shrink:       the HEAD's aux, then as free
+ */
+typedef uint64_t span_t;
+enum span_kind { SPAN_FREE, SPAN_TAKING, SPAN_SMALL, SPAN_HEAD, SPAN_CONT, SPAN_KINDS };
+enum { SPAN_DIRTY_DATA = 1, SPAN_DIRTY_MAP = 2 }; /* aux of FREE and TAKING */
+enum { SPAN_ADOPTED = 1 };                        /* aux of SMALL */
+
+static inline span_t span_make(enum span_kind kind, uint64_t aux, holder_t h)
+{
+	return (uint64_t)kind << 60 | aux << 32 | h;
+}
+static inline enum span_kind span_kind_of(span_t w) { return (enum span_kind)(w >> 60); }
+static inline uint64_t span_aux(span_t w) { return w >> 32 & 0xfffffff; }
+static inline holder_t span_holder(span_t w) { return (holder_t)w; }
+
+/* ---- page words --------------------------------------------------------- */
+
+/*
+ * One word a page: (class + 1) | phase << 8; 0: no block was ever issued from
+ * it since it was last free. phase: grains from the page's start to the first
+ * block that starts at or after it. Written before a block that touches the
+ * page is issued, cleared when jemalloc has given the page back.
+ */
+typedef uint32_t page_t;
+static inline page_t page_make(unsigned class, uint32_t phase) { return (class + 1) | phase << 8; }
+static inline unsigned page_class(page_t w) { return (w & 0xff) - 1; }
+static inline uint32_t page_phase(page_t w) { return w >> 8; }
+
+/* ---- offsets ------------------------------------------------------------ */
+
+/* Where the tables are: a function of the capacity alone, so a header cannot lie about it. */
+struct layout {
+	uint64_t units;
+	uint64_t depots, slots, threads, mags, mag_bits;
+	uint64_t spans, used_bits, dirty_bits, pages, blockmap;
+	uint64_t data, size;
+};
+
+static inline uint64_t round_up(uint64_t v, uint64_t to) { return (v + to - 1) & ~(to - 1); }
+
+static inline struct layout layout_of(uint64_t units)
+{
+	struct layout l = {.units = units};
+	uint64_t at = PAGE;
+	uint64_t small = units < SMALL_UNITS ? units : SMALL_UNITS;
+#define TABLE(name, bytes) (l.name = at, at = round_up(at + (bytes), PAGE))
+	TABLE(depots, CLASSES * sizeof(struct depot_shm));
+	TABLE(slots, SLOTS * sizeof(struct slot_shm));
+	TABLE(threads, THREADS * sizeof(struct thread_shm));
+	TABLE(mags, (uint64_t)MAGS * sizeof(struct mag_shm));
+	TABLE(mag_bits, MAGS / 8);
+	uint64_t tables = round_up(units, CHUNK_UNITS);
+	TABLE(spans, tables * sizeof(span_t));
+	TABLE(used_bits, round_up(tables, 64) / 8);
+	TABLE(dirty_bits, round_up(tables, 64) / 8);
+	TABLE(pages, tables * UNIT_PAGES * sizeof(page_t));
+	TABLE(blockmap, small * (UNIT / GRAIN));
+#undef TABLE
+	l.data = round_up(at, 2u << 20); /* huge pages line up */
+	l.size = l.data + units * UNIT;
+	return l;
+}
+
+#endif

@@ -1,0 +1,93 @@
+/* lease.c - locks that end with the process. See lease.h. */
+#include "lease.h"
+
+#include "class.h"
+#include "error.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+/* Pins the description behind `fd` with a page and closes the descriptor. */
+static int lease_pin(int fd, struct lease *out)
+{
+	out->pid = sys_pid();
+	int err = sys_map(NULL, PAGE, PROT_NONE, MAP_SHARED, fd, 0, &out->page);
+	if (!err) {
+		err = sys_dontfork(out->page, PAGE);
+		if (err)
+			lease_drop(out);
+	}
+	sys_close(fd);
+	return err;
+}
+
+int lease_take(int fd, uint64_t first, uint64_t n, struct lease *out, uint64_t *which)
+{
+	int own;
+	int err = sys_reopen(fd, O_RDWR, &own);
+	if (err)
+		return err;
+	for (uint64_t i = 0; i < n; i++) {
+		err = sys_lock(own, F_WRLCK, first + i, false);
+		if (!err) {
+			if (which)
+				*which = i;
+			return lease_pin(own, out);
+		}
+		if (err != EAGAIN && err != EACCES)
+			break;
+		err = EAGAIN;
+	}
+	sys_close(own);
+	return err;
+}
+
+int lease_take_owner(int fd, struct lease *out)
+{
+	int own;
+	int err = sys_reopen(fd, O_RDWR, &own);
+	if (err)
+		return err;
+	err = sys_lock(own, F_WRLCK, LEASE_OWNER, false);
+	if (!err)
+		err = sys_lock(own, F_WRLCK, LEASE_WATCH, false);
+	if (!err)
+		return lease_pin(own, out);
+	sys_close(own);
+	return err == EACCES ? EAGAIN : err;
+}
+
+int lease_share(int fd, uint64_t byte, struct lease *out)
+{
+	int own;
+	int err = sys_reopen(fd, O_RDONLY, &own);
+	if (err)
+		return err;
+	err = sys_lock(own, F_RDLCK, byte, false);
+	if (!err)
+		return lease_pin(own, out);
+	sys_close(own);
+	return err;
+}
+
+bool lease_held(const struct lease *l)
+{
+	return l->page && l->pid == sys_pid();
+}
+
+void lease_drop(struct lease *l)
+{
+	if (lease_held(l))
+		ASSERT(sys_unmap(l->page, PAGE) == 0);
+	l->page = NULL;
+}
+
+enum liveness lease_probe(int fd, uint64_t first, uint64_t n)
+{
+	bool held;
+	if (sys_lock_probe(fd, first, n, &held))
+		return LIVE_UNKNOWN;
+	return held ? LIVE_YES : LIVE_NO;
+}

@@ -1,0 +1,481 @@
+/*
+ * magazine.c - thread caches and the depot behind them (Bonwick and Adams,
+ * "Magazines and Vmem", USENIX 2001), in the region, so that they outlive
+ * their thread.
+ *
+ * A thread has two magazines of each class it uses. A free block goes into
+ * the freer's magazine whoever allocated it, and is issued again from there.
+ * Full magazines go to the class's depot; over its limit a magazine is
+ * emptied: blocks of this process go to its jemalloc, a magazine with others'
+ * blocks is posted whole to the owner of its topmost, who reuses it or takes
+ * his own out of it. What nobody accepts waits in the thread's backlog.
+ *
+ * Only the thread writes its record and its magazines; the depot's cells are
+ * under a lock that is tried, never waited for; an inbox cell goes from 0 to
+ * a number by compare-and-swap and back by its addressee. Every move lists
+ * the magazine at its new place before it leaves the old one; layout.h says
+ * which place then counts.
+ *
+ * Bounds: a thread caches at most 2 * MAG_BYTES of each class, the depot
+ * DEPOT_BYTES of each.
+ */
+#include "magazine.h"
+
+#include "engine.h"
+#include "error.h"
+#include "orphan.h"
+#include "page.h"
+#include "slot.h"
+#include "sys.h"
+
+enum { DEPOT_BYTES = 512 * 1024, FIRST_BATCH = 4, GRAINS_PER_UNIT = UNIT / GRAIN };
+
+static struct mag_shm none; /* stands for no magazine: empty and full at once */
+
+static uint32_t number_of(const struct shmb_arena *a, const struct mag_shm *m)
+{
+	return (uint32_t)(m - a->mags) + 1;
+}
+
+static uint32_t count_of(const struct mag_shm *m)
+{
+	return atomic_load_explicit(&m->count, memory_order_relaxed);
+}
+
+static void count_set(struct mag_shm *m, uint32_t n)
+{
+	atomic_store_explicit(&m->count, n, memory_order_release);
+}
+
+void magazine_init(struct tctx *t)
+{
+	for (unsigned c = 0; c < CLASSES; c++) {
+		t->loaded[c] = &none;
+		t->batch[c] = FIRST_BATCH;
+	}
+}
+
+/* ---- the pool ------------------------------------------------------------------- */
+
+static bool pool_commit(struct shmb_arena *a, uint32_t ready)
+{
+	enum { PER_PAGE = PAGE / sizeof(struct mag_shm) };
+	if (ready >= MAGS || sys_populate(&a->mags[ready], PAGE) ||
+	    sys_populate(a->map + ((a->lay.mag_bits + ready / 8) & ~(uint64_t)(PAGE - 1)), PAGE))
+		return false;
+	(void)atomic_compare_exchange_strong(&a->hdr->mags_ready, &ready, ready + PER_PAGE);
+	return true;
+}
+
+/* An empty magazine in `transit`; NULL: none to be had. */
+static struct mag_shm *pool_take(struct tctx *t, unsigned class)
+{
+	struct shmb_arena *a = t->arena;
+	for (uint32_t i = 0;;) {
+		uint32_t ready = atomic_load(&a->hdr->mags_ready);
+		i = (uint32_t)hint_find(a->mag_bits, i, ready, false);
+		if (i >= ready) {
+			if (!pool_commit(a, ready))
+				return NULL;
+			continue;
+		}
+		struct mag_shm *m = &a->mags[i];
+		uint64_t nobody = 0;
+		atomic_store(&t->shm->transit, i + 1);
+		if (atomic_compare_exchange_strong(&m->holder, &nobody, mag_holder(t->number, t->holder))) {
+			hint_set(a->mag_bits, i);
+			m->class = (uint16_t)class;
+			m->rounds = (uint16_t)class_rounds(class);
+			m->next = 0;
+			return m;
+		}
+		hint_set(a->mag_bits, i);
+		if (!atomic_load(&m->holder))
+			hint_clear(a->mag_bits, i);
+		i++;
+	}
+}
+
+static void pool_return(struct shmb_arena *a, struct mag_shm *m)
+{
+	ASSERT(count_of(m) == 0);
+	atomic_store(&m->holder, 0);
+	hint_clear(a->mag_bits, (uint64_t)(m - a->mags));
+}
+
+/* ---- a thread's pair -------------------------------------------------------------- */
+
+struct pair {
+	struct mag_shm *loaded, *previous; /* NULL: none */
+};
+
+static struct pair pair_get(const struct tctx *t, unsigned class)
+{
+	uint64_t w = atomic_load_explicit(&t->shm->pairs[class], memory_order_relaxed);
+	struct mag_shm *mags = t->arena->mags;
+	return (struct pair){.loaded = (uint32_t)w ? &mags[(uint32_t)w - 1] : NULL,
+	                     .previous = w >> 32 ? &mags[(w >> 32) - 1] : NULL};
+}
+
+/* Both at once. */
+static void pair_store(struct tctx *t, unsigned class, struct mag_shm *loaded, struct mag_shm *previous)
+{
+	uint64_t w = (loaded ? number_of(t->arena, loaded) : 0) |
+	             (uint64_t)(previous ? number_of(t->arena, previous) : 0) << 32;
+	atomic_store_explicit(&t->shm->pairs[class], w, memory_order_release);
+	t->loaded[class] = loaded ? loaded : &none;
+}
+
+/* The same where that lists what was in transit. */
+static void pair_set(struct tctx *t, unsigned class, struct mag_shm *loaded, struct mag_shm *previous)
+{
+	pair_store(t, class, loaded, previous);
+	atomic_store_explicit(&t->shm->transit, 0, memory_order_release);
+}
+
+/*
+ * The magazine as another process left it, or NULL where it cannot be one:
+ * the region is data from strangers, and the hot path believes what it finds.
+ */
+static struct mag_shm *magazine_checked(const struct shmb_arena *a, uint32_t number, unsigned class)
+{
+	if (!number || number > atomic_load(&a->hdr->mags_ready) || number > MAGS)
+		return NULL;
+	struct mag_shm *m = &a->mags[number - 1];
+	uint32_t n = count_of(m);
+	if (m->class != class || m->rounds != class_rounds(class) || n == 0 || n > m->rounds)
+		return NULL;
+	for (uint32_t i = 0; i < n; i++)
+		if (m->entries[i] / GRAINS_PER_UNIT >= units_ready(a))
+			return NULL;
+	return m;
+}
+
+/* ---- depot ------------------------------------------------------------------------ */
+
+bool depot_lock(struct shmb_arena *a, unsigned class)
+{
+	holder_t nobody = 0;
+	return atomic_compare_exchange_strong(&a->depots[class].lock, &nobody, atomic_load(&a->holder));
+}
+
+void depot_unlock(struct shmb_arena *a, unsigned class)
+{
+	atomic_store(&a->depots[class].lock, 0);
+}
+
+static uint32_t depot_limit(unsigned class)
+{
+	uint32_t n = DEPOT_BYTES / (class_size(class) * class_rounds(class));
+	return n > DEPOT_CELLS ? DEPOT_CELLS : n;
+}
+
+static uint32_t depot_count(const struct depot_shm *d)
+{
+	uint32_t n = atomic_load_explicit(&d->count, memory_order_relaxed);
+	return n < DEPOT_CELLS ? n : DEPOT_CELLS;
+}
+
+bool depot_lists(const struct shmb_arena *a, unsigned class, uint32_t number)
+{
+	const struct depot_shm *d = &a->depots[class];
+	for (uint32_t i = 0, n = depot_count(d); i < n; i++)
+		if (atomic_load(&d->cells[i]) == number)
+			return true;
+	return false;
+}
+
+static bool depot_push(struct shmb_arena *a, struct mag_shm *m, uint32_t limit)
+{
+	struct depot_shm *d = &a->depots[m->class];
+	if (depot_count(d) >= limit || !depot_lock(a, m->class))
+		return false;
+	uint32_t n = depot_count(d);
+	if (n < limit) {
+		atomic_store(&d->cells[n], number_of(a, m));
+		atomic_store(&d->count, n + 1);
+	}
+	depot_unlock(a, m->class);
+	return n < limit;
+}
+
+/* A magazine with blocks, in transit and this thread's; NULL: none, or the depot is in use. */
+static struct mag_shm *depot_pop(struct tctx *t, unsigned class)
+{
+	struct shmb_arena *a = t->arena;
+	struct depot_shm *d = &a->depots[class];
+	struct mag_shm *m = NULL;
+	if (!depot_count(d) || !depot_lock(a, class))
+		return NULL;
+	uint32_t n = depot_count(d);
+	if (n) {
+		uint32_t number = atomic_load(&d->cells[n - 1]);
+		m = magazine_checked(a, number, class);
+		if (m) {
+			atomic_store(&m->holder, mag_holder(t->number, t->holder));
+			atomic_store(&t->shm->transit, number);
+		}
+		atomic_store(&d->count, n - 1);
+	}
+	depot_unlock(a, class);
+	return m;
+}
+
+/* ---- inbox and backlog --------------------------------------------------------------- */
+
+static bool inbox_post(struct shmb_arena *a, holder_t to, struct mag_shm *m)
+{
+	struct slot_shm *s = &a->slots[holder_slot(to)];
+	for (unsigned i = 0; i < INBOX_CELLS; i++) {
+		uint32_t empty = 0;
+		if (atomic_compare_exchange_strong(&s->inbox[i], &empty, number_of(a, m)))
+			return true;
+	}
+	return false;
+}
+
+/* A magazine that was sent to this process, in transit; class < 0: of any class. */
+static struct mag_shm *inbox_receive(struct tctx *t, int class)
+{
+	struct shmb_arena *a = t->arena;
+	struct slot_shm *s = &a->slots[holder_slot(t->holder)];
+	for (unsigned i = 0; i < INBOX_CELLS; i++) {
+		uint32_t number = atomic_load_explicit(&s->inbox[i], memory_order_acquire);
+		if (!number || number > MAGS)
+			continue;
+		struct mag_shm *m = magazine_checked(a, number, class >= 0 ? (unsigned)class : a->mags[number - 1].class);
+		if (!m)
+			continue;
+		uint64_t was = atomic_load(&m->holder);
+		if ((holder_t)was == t->holder)
+			continue; /* another thread of this process is receiving it */
+		atomic_store(&t->shm->transit, number);
+		if (atomic_compare_exchange_strong(&m->holder, &was, mag_holder(t->number, t->holder))) {
+			atomic_store(&s->inbox[i], 0);
+			return m;
+		}
+		atomic_store(&t->shm->transit, 0);
+	}
+	return NULL;
+}
+
+static void backlog_push(struct tctx *t, struct mag_shm *m)
+{
+	m->next = atomic_load(&t->shm->backlog);
+	atomic_store(&t->shm->backlog, number_of(t->arena, m));
+}
+
+/* ---- emptying ------------------------------------------------------------------------- */
+
+/* Gives the blocks at the top that nobody living else owns back, down to `keep`; true: it got there. */
+static bool flush_down(struct shmb_arena *a, struct mag_shm *m, uint32_t keep)
+{
+	for (uint32_t n = count_of(m); n > keep; n--) {
+		uint32_t grain = m->entries[n - 1];
+		uint64_t unit = grain / GRAINS_PER_UNIT;
+		span_t w = span_get(a, unit);
+		bool mine = page_unit_mine(a, w);
+		if (!mine && !orphan_adopt(a, unit, w))
+			return false;
+		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
+		count_set(m, n - 1);
+		if (mine)
+			engine_free(a, grain);
+		else
+			orphan_leave(a, unit, w);
+	}
+	return true;
+}
+
+/* Finds another place for a magazine that is in the thread's transit; false: it is empty now. */
+static bool magazine_give(struct tctx *t, struct mag_shm *m)
+{
+	struct shmb_arena *a = t->arena;
+	if (depot_push(a, m, depot_limit(m->class)))
+		return true;
+	if (flush_down(a, m, 0))
+		return false;
+	holder_t to = span_holder(span_get(a, m->entries[count_of(m) - 1] / GRAINS_PER_UNIT));
+	if (to != t->holder && holder_current(a, to) && inbox_post(a, to, m))
+		return true;
+	if (!depot_push(a, m, DEPOT_CELLS))
+		backlog_push(t, m);
+	return true;
+}
+
+/* ---- refill and spill --------------------------------------------------------------------- */
+
+/* A magazine with blocks of the class that is there for the taking, in transit. */
+static struct mag_shm *find_full(struct tctx *t, unsigned class)
+{
+	struct mag_shm *m = inbox_receive(t, (int)class);
+	return m ? m : depot_pop(t, class);
+}
+
+/* Adds blocks to the thread's loaded magazine: orphaned ones first, then new ones. */
+static bool fill(struct tctx *t, struct mag_shm *m, unsigned class)
+{
+	struct shmb_arena *a = t->arena;
+	uint32_t n = count_of(m), want = t->batch[class];
+	if (want > m->rounds)
+		want = m->rounds;
+	if (orphan_pending(a) && orphan_collect(a, m, class))
+		return true;
+	for (uint32_t grain; n < want && engine_alloc(a, t->number, class, &grain); n++) {
+		m->entries[n] = grain;
+		count_set(m, n + 1);
+		block_set(a->blocks, grain, block_make(BLOCK_CACHED, class));
+	}
+	t->batch[class] = (uint8_t)(want * 2 < MAG_ROUNDS ? want * 2 : MAG_ROUNDS);
+	return n > 0;
+}
+
+bool magazine_refill(struct tctx *t, unsigned class)
+{
+	struct pair p = pair_get(t, class);
+	if (p.loaded && count_of(p.loaded))
+		return true;
+	if (p.previous && count_of(p.previous)) {
+		pair_set(t, class, p.previous, p.loaded);
+		return true;
+	}
+	struct mag_shm *m = find_full(t, class);
+	if (m) {
+		atomic_store(&t->shm->discard, p.previous ? number_of(t->arena, p.previous) : 0);
+		pair_set(t, class, m, p.loaded);
+		if (p.previous)
+			pool_return(t->arena, p.previous);
+		atomic_store(&t->shm->discard, 0);
+		return true;
+	}
+	if (!p.loaded) {
+		p.loaded = pool_take(t, class);
+		if (!p.loaded)
+			return false;
+		pair_set(t, class, p.loaded, p.previous);
+	}
+	return fill(t, p.loaded, class);
+}
+
+bool magazine_spill(struct tctx *t, unsigned class)
+{
+	struct pair p = pair_get(t, class);
+	if (p.loaded && count_of(p.loaded) < p.loaded->rounds)
+		return true;
+	if (p.previous && count_of(p.previous) < p.previous->rounds) {
+		pair_set(t, class, p.previous, p.loaded);
+		return true;
+	}
+	if (p.previous) {
+		struct mag_shm *full = p.previous;
+		atomic_store(&t->shm->transit, number_of(t->arena, full));
+		pair_store(t, class, p.loaded, NULL);
+		if (!magazine_give(t, full)) {
+			pair_set(t, class, full, p.loaded); /* it was emptied: use it again */
+			return true;
+		}
+		atomic_store(&t->shm->transit, 0);
+	}
+	struct mag_shm *empty = pool_take(t, class);
+	if (!empty)
+		return p.loaded && flush_down(t->arena, p.loaded, p.loaded->rounds / 2u);
+	pair_set(t, class, empty, p.loaded);
+	return true;
+}
+
+/* Hands on one magazine that the thread's record lists no more but in transit. */
+static void hand_on(struct tctx *t, struct mag_shm *m)
+{
+	if (!count_of(m) || !magazine_give(t, m))
+		pool_return(t->arena, m);
+	atomic_store(&t->shm->transit, 0);
+}
+
+static void flush_class(struct tctx *t, unsigned class)
+{
+	struct pair p = pair_get(t, class);
+	if (p.previous) {
+		atomic_store(&t->shm->transit, number_of(t->arena, p.previous));
+		pair_store(t, class, p.loaded, NULL);
+		hand_on(t, p.previous);
+	}
+	if (p.loaded) {
+		atomic_store(&t->shm->transit, number_of(t->arena, p.loaded));
+		pair_store(t, class, NULL, NULL);
+		hand_on(t, p.loaded);
+	}
+}
+
+
+static void backlog_retry(struct tctx *t)
+{
+	for (uint32_t n = atomic_load(&t->shm->backlog); n;) {
+		struct mag_shm *m = &t->arena->mags[n - 1];
+		uint32_t next = m->next;
+		atomic_store(&t->shm->transit, n);
+		atomic_store(&t->shm->backlog, next);
+		hand_on(t, m);
+		if (atomic_load(&t->shm->backlog) == n)
+			return; /* nobody wants it yet */
+		n = next;
+	}
+}
+
+bool magazine_flush_thread(struct tctx *t)
+{
+	for (unsigned c = 0; c < CLASSES; c++)
+		flush_class(t, c);
+	backlog_retry(t);
+	return !atomic_load(&t->shm->backlog);
+}
+
+/* Empties one depot of what is this process's. */
+static void depot_drain(struct tctx *t, unsigned class)
+{
+	struct mag_shm *m;
+	while ((m = depot_pop(t, class))) {
+		if (!flush_down(t->arena, m, 0)) {
+			if (!depot_push(t->arena, m, DEPOT_CELLS))
+				backlog_push(t, m);
+			atomic_store(&t->shm->transit, 0);
+			return;
+		}
+		pool_return(t->arena, m);
+		atomic_store(&t->shm->transit, 0);
+	}
+}
+
+void magazine_reclaim(struct tctx *t)
+{
+	struct mag_shm *m;
+	while ((m = inbox_receive(t, -1)))
+		hand_on(t, m);
+	(void)magazine_flush_thread(t);
+	for (unsigned c = 0; c < CLASSES; c++)
+		depot_drain(t, c);
+}
+
+/* Its blocks become strays: safe here, since only the recoverer can reach the magazine. */
+static void strays_make(struct shmb_arena *a, struct mag_shm *m)
+{
+	for (uint32_t n = count_of(m); n > 0; n--) {
+		count_set(m, n - 1);
+		block_stray(a, m->entries[n - 1]);
+	}
+	pool_return(a, m);
+}
+
+void magazine_bequeath(struct shmb_arena *a, uint32_t number)
+{
+	struct mag_shm *m = &a->mags[number - 1];
+	uint32_t n = count_of(m);
+	if (m->class >= CLASSES || n > MAG_ROUNDS)
+		return; /* not what any of us wrote: left for `check` to name */
+	for (uint32_t i = 0; i < n; i++)
+		if (m->entries[i] / GRAINS_PER_UNIT < units_ready(a))
+			block_set(a->blocks, m->entries[i], block_make(BLOCK_CACHED, m->class));
+	if (!n)
+		pool_return(a, m);
+	else if (!depot_push(a, m, DEPOT_CELLS))
+		strays_make(a, m);
+}

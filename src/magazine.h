@@ -1,0 +1,35 @@
+/* magazine.h - thread caches and the depot behind them. See magazine.c. */
+#ifndef SHMB_MAGAZINE_H
+#define SHMB_MAGAZINE_H
+
+#include "context.h"
+
+void magazine_init(struct tctx *t);
+
+/* The loaded magazine of `class` has a block afterwards; false: no memory. */
+bool magazine_refill(struct tctx *t, unsigned class);
+
+/* The loaded magazine of `class` has room afterwards; false: there is no magazine to be had. */
+bool magazine_spill(struct tctx *t, unsigned class);
+
+/* Hands on all that the thread holds; false: some of it waits in the backlog. */
+bool magazine_flush_thread(struct tctx *t);
+
+/* Takes back what others sent this process, and what is this process's in the depot. */
+void magazine_reclaim(struct tctx *t);
+
+/*
+ * For recovery: gives a dead process's magazine on, its blocks set to CACHED
+ * first. A recoverer killed in here leaves it to the next one, at worst with
+ * its topmost block neither listed nor a stray: `check` counts those.
+ */
+void magazine_bequeath(struct shmb_arena *a, uint32_t number);
+
+/* Is it in the depot of its class? Under that depot's lock, or with nobody writing. */
+bool depot_lists(const struct shmb_arena *a, unsigned class, uint32_t number);
+
+/* Tried, not waited for. */
+bool depot_lock(struct shmb_arena *a, unsigned class);
+void depot_unlock(struct shmb_arena *a, unsigned class);
+
+#endif

@@ -1,0 +1,180 @@
+/*
+ * page.c - page runs carved from the units this process holds, for jemalloc's
+ * slabs: most are one page, and a 64 KiB unit for each would waste memory.
+ *
+ * Which pages are free is private to the process: a 16-bit mask a unit, units
+ * chained by their longest free run, smallest sufficient run first. What
+ * others need after its death are the page words in the region. All private
+ * state is under `lock`; units come and go with the lock dropped.
+ *
+ * Spans grow with what is held, so that commits get fewer and larger.
+ */
+#include "page.h"
+
+#include "error.h"
+#include "span.h"
+#include "sys.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+enum { ALL_FREE = (1 << UNIT_PAGES) - 1, SPAN_SHARE = 8, SPAN_MOST = 16 };
+
+int page_heap_open(struct shmb_arena *a)
+{
+	struct page_heap *h = &a->page_heap;
+	uint64_t units = a->lay.units < SMALL_UNITS ? a->lay.units : SMALL_UNITS;
+	void *at;
+	memset(h, 0, sizeof *h);
+	pthread_mutex_init(&h->lock, NULL);
+	h->mapped = units * (sizeof *h->next + sizeof *h->prev + sizeof *h->free);
+	int err = sys_map(NULL, h->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &at);
+	if (err)
+		return err;
+	h->next = at;
+	h->prev = h->next + units;
+	h->free = (uint16_t *)(h->prev + units);
+	return 0;
+}
+
+void page_heap_close(struct shmb_arena *a)
+{
+	if (a->page_heap.next)
+		sys_unmap(a->page_heap.next, a->page_heap.mapped);
+	a->page_heap.next = NULL;
+}
+
+void page_heap_forget(struct shmb_arena *a)
+{
+	a->page_heap.next = NULL; /* the mapping is left: its size is what the parent touched of it */
+}
+
+static unsigned longest_run(unsigned mask)
+{
+	unsigned n = 0;
+	for (; mask; mask &= mask << 1)
+		n++;
+	return n;
+}
+
+/* The lowest position of `n` free pages at a multiple of `align`; -1: none. */
+static int run_position(unsigned mask, unsigned n, unsigned align)
+{
+	for (unsigned have = 1; have < n; have++)
+		mask &= mask >> 1;
+	for (unsigned i = 0; i + n <= UNIT_PAGES; i += align)
+		if (mask >> i & 1)
+			return (int)i;
+	return -1;
+}
+
+static void bin_remove(struct page_heap *h, uint32_t unit)
+{
+	unsigned bin = longest_run(h->free[unit]);
+	if (h->prev[unit])
+		h->next[h->prev[unit] - 1] = h->next[unit];
+	else
+		h->bins[bin] = h->next[unit];
+	if (h->next[unit])
+		h->prev[h->next[unit] - 1] = h->prev[unit];
+}
+
+static void bin_insert(struct page_heap *h, uint32_t unit)
+{
+	unsigned bin = longest_run(h->free[unit]);
+	h->prev[unit] = 0;
+	h->next[unit] = h->bins[bin];
+	if (h->bins[bin])
+		h->prev[h->bins[bin] - 1] = unit + 1;
+	h->bins[bin] = unit + 1;
+}
+
+static void *take_locked(struct shmb_arena *a, unsigned n, unsigned align)
+{
+	struct page_heap *h = &a->page_heap;
+	for (unsigned bin = n; bin <= UNIT_PAGES; bin++) {
+		for (uint32_t u = h->bins[bin]; u; u = h->next[u - 1]) {
+			int i = run_position(h->free[u - 1], n, align);
+			if (i < 0)
+				continue;
+			bin_remove(h, u - 1);
+			h->free[u - 1] &= (uint16_t) ~(((1u << n) - 1) << i);
+			bin_insert(h, u - 1);
+			return unit_addr(a, u - 1) + (size_t)i * PAGE;
+		}
+	}
+	return NULL;
+}
+
+/* Adds units to the heap; false: there are none. */
+static bool grow(struct shmb_arena *a)
+{
+	struct page_heap *h = &a->page_heap;
+	holder_t holder = atomic_load(&a->holder);
+	uint64_t n = h->held / SPAN_SHARE < SPAN_MOST ? h->held / SPAN_SHARE : SPAN_MOST;
+	bool zeroed;
+	uint64_t start = span_take(a, n ? n : 1, 1, true, &zeroed);
+	if (start == SPAN_NONE && n > 1)
+		start = span_take(a, n = 1, 1, true, &zeroed);
+	if (start == SPAN_NONE)
+		return false;
+	pthread_mutex_lock(&h->lock);
+	for (uint64_t u = start + (n ? n : 1); u-- > start;) {
+		h->free[u] = ALL_FREE;
+		bin_insert(h, (uint32_t)u);
+		atomic_store_explicit(&a->spans[u], span_make(SPAN_SMALL, 0, holder), memory_order_release);
+	}
+	h->held += n ? n : 1;
+	pthread_mutex_unlock(&h->lock);
+	return true;
+}
+
+void *page_take(struct shmb_arena *a, unsigned n, unsigned align)
+{
+	struct page_heap *h = &a->page_heap;
+	do {
+		pthread_mutex_lock(&h->lock);
+		void *p = take_locked(a, n, align);
+		pthread_mutex_unlock(&h->lock);
+		if (p)
+			return p;
+	} while (grow(a));
+	return NULL;
+}
+
+void page_return(struct shmb_arena *a, void *addr, unsigned n)
+{
+	struct page_heap *h = &a->page_heap;
+	uint64_t page = (uint64_t)((char *)addr - a->data) >> PAGE_SHIFT;
+	uint32_t unit = (uint32_t)(page / UNIT_PAGES);
+	for (unsigned i = 0; i < n; i++)
+		atomic_store_explicit(&a->pages[page + i], 0, memory_order_relaxed);
+	pthread_mutex_lock(&h->lock);
+	ASSERT(page_unit_mine(a, span_get(a, unit)));
+	bin_remove(h, unit);
+	h->free[unit] |= (uint16_t)(((1u << n) - 1) << page % UNIT_PAGES);
+	bool whole = h->free[unit] == ALL_FREE;
+	if (whole)
+		h->held--;
+	else
+		bin_insert(h, unit);
+	pthread_mutex_unlock(&h->lock);
+	if (whole) {
+		ASSERT(span_seize(a, unit, span_get(a, unit)));
+		span_return(a, unit, 1, SPAN_DIRTY_DATA | SPAN_DIRTY_MAP);
+	}
+}
+
+void page_note(struct shmb_arena *a, uint32_t grain, unsigned class)
+{
+	uint64_t at = (uint64_t)grain << GRAIN_SHIFT;
+	uint64_t size = class_size(class);
+	uint64_t end = at + size;
+	for (uint64_t page = at >> PAGE_SHIFT; page << PAGE_SHIFT < end; page++) {
+		uint64_t start = page << PAGE_SHIFT;
+		uint64_t phase = at >= start ? (at - start) % size : end - start;
+		page_t w = page_make(class, (uint32_t)(phase >> GRAIN_SHIFT));
+		if (atomic_load_explicit(&a->pages[page], memory_order_relaxed) != w)
+			atomic_store_explicit(&a->pages[page], w, memory_order_release);
+	}
+}

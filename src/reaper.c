@@ -1,0 +1,66 @@
+/*
+ * reaper.c - the opt-in process that outlives an owner to unlink its region.
+ *
+ * A grandchild of the owner, in a session of its own, with no descriptor but
+ * the region's and deaf to signals, waits for the byte that the owner's
+ * lease covers besides ownership, so that openers never mistake the waiting
+ * or waking reaper for an owner. Then it removes what a `gc` would remove.
+ *
+ * _Fork runs no fork handlers, so no library of the program notices. Between
+ * it and _exit only system calls are made.
+ */
+#include "region.h"
+
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void close_all_but(int fd)
+{
+	if (fd > 0)
+		(void)syscall(SYS_close_range, 0, (unsigned)fd - 1, 0);
+	(void)syscall(SYS_close_range, (unsigned)fd + 1, UINT_MAX, 0);
+}
+
+static _Noreturn void reaper_main(const struct shmb_region *r, int fd)
+{
+	sigset_t all;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	prctl(PR_SET_NAME, "shmb-reaper");
+	close_all_but(fd);
+	(void)chdir("/");
+	(void)sys_unmap(r->addr, r->size);
+	if (!sys_lock(fd, F_WRLCK, LEASE_WATCH, true))
+		(void)region_reap(fd, r->name);
+	_exit(0);
+}
+
+int region_reaper(const struct shmb_region *r, int fd)
+{
+	int own;
+	int err = sys_reopen(fd, O_RDWR, &own);
+	if (err)
+		return err;
+	pid_t child = _Fork();
+	if (child == 0) {
+		setsid();
+		pid_t grandchild = _Fork();
+		if (grandchild == 0)
+			reaper_main(r, own);
+		_exit(grandchild < 0);
+	}
+	err = child < 0 ? EAGAIN : 0;
+	sys_close(own);
+	int status = 0; /* a program that waits for any child may have been quicker: then trust it */
+	if (!err && waitpid(child, &status, 0) == child && status != 0)
+		err = EAGAIN;
+	return err;
+}

@@ -1,0 +1,13 @@
+/* recover.h - what a dead process held is everybody's again. See recover.c. */
+#ifndef SHMB_RECOVER_H
+#define SHMB_RECOVER_H
+
+#include "arena.h"
+
+/* Hands on what the slot's last process held and retires its tenure. The caller has the slot's lease. */
+void recover_slot(struct shmb_arena *a, unsigned slot);
+
+/* Looks for slots whose process is gone and recovers them. */
+void recover_dead(struct shmb_arena *a, int fd);
+
+#endif

@@ -1,0 +1,433 @@
+/*
+ * region.c - named objects in the shm directory: create, find, own, leak, unlink.
+ *
+ * A name appears complete or not at all: the object is made unnamed
+ * (O_TMPFILE), sized, formatted, its owner lease taken, and only then linked.
+ * linkat() is the one point where racing creators are told apart.
+ *
+ * Ownership is the owner lease (lease.h) and nothing else. The sticky bit of
+ * the object's mode says "to be removed when its owner is gone": set at
+ * creation, cleared by leak, so that objects of other programs and kept ones
+ * are never reaped and need no bytes inside. Whoever removes a name holds the
+ * owner lease and has compared the inode.
+ *
+ * The table of open regions is an array of atomic pointers, so that _exit from
+ * a signal handler may walk it.
+ */
+#include "region.h"
+
+#include "error.h"
+#include "layout.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FD_FLOOR = 512, ATTEMPTS = 10000, OPEN_MAX_REGIONS = 1024 };
+
+static _Atomic(struct shmb_region *) open_regions[OPEN_MAX_REGIONS];
+
+__attribute__((constructor)) static void region_init(void)
+{
+	at_quick_exit(region_unlink_owned);
+}
+
+__attribute__((destructor)) static void region_exit(void)
+{
+	region_unlink_owned();
+}
+
+int region_name(const char *name, char out[NAME_MAX_BYTES + 2])
+{
+	if (!name)
+		return EINVAL;
+	if (*name == '/')
+		name++;
+	size_t len = strlen(name);
+	if (len == 0 || len > NAME_MAX_BYTES || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+		return EINVAL;
+	out[0] = '/';
+	memcpy(out + 1, name, len + 1);
+	return 0;
+}
+
+void region_path(const char *canonical, char *out, size_t len)
+{
+	snprintf(out, len, SHM_DIR "%s", canonical);
+}
+
+/* ---- the object ---------------------------------------------------------- */
+
+struct attempt {
+	struct shmb_region *r;
+	const shmb_options *opt;
+	const struct region_format *format;
+	char path[sizeof SHM_DIR + NAME_MAX_BYTES + 2];
+	int fd;
+};
+
+static bool flag(const struct attempt *t, unsigned f)
+{
+	return t->opt->flags & f;
+}
+
+static int path_is(const char *path, const struct stat *st)
+{
+	struct stat now;
+	int err = sys_stat(path, &now);
+	if (err == ENOENT)
+		return SHMB_EGONE;
+	if (err)
+		return err;
+	return now.st_dev == st->st_dev && now.st_ino == st->st_ino ? 0 : SHMB_EGONE;
+}
+
+int region_unlink_if_same(int fd, const char *canonical)
+{
+	char path[sizeof SHM_DIR + NAME_MAX_BYTES + 2];
+	struct stat st;
+	region_path(canonical, path, sizeof path);
+	int err = sys_fstat(fd, &st);
+	if (!err)
+		err = path_is(path, &st);
+	return err ? err : sys_unlink(path);
+}
+
+int region_reap(int fd, const char *canonical)
+{
+	struct stat st;
+	int own;
+	int err = sys_reopen(fd, O_RDWR, &own);
+	if (err)
+		return err;
+	err = sys_lock(own, F_WRLCK, LEASE_REAP, false); /* first: tells openers what holds OWNER */
+	if (!err)
+		err = sys_lock(own, F_WRLCK, LEASE_OWNER, false);
+	if (err == EAGAIN || err == EACCES)
+		err = SHMB_EOWNED;
+	if (!err)
+		err = sys_fstat(own, &st);
+	if (!err)
+		err = st.st_mode & S_ISVTX ? region_unlink_if_same(own, canonical) : EPERM;
+	sys_close(own);
+	return err;
+}
+
+/* The object of the attempt: unnamed, sized, formatted, owned. */
+static int object_prepare(struct attempt *t)
+{
+	mode_t mode = (t->opt->mode ? t->opt->mode & 0777 : 0600) | S_ISVTX;
+	int err = sys_truncate(t->fd, t->format->size);
+	if (!err && t->format->write)
+		err = t->format->write(t->fd, t->format->arg);
+	else if (!err && !flag(t, SHMB_SPARSE))
+		err = sys_fallocate(t->fd, t->format->size);
+	if (!err)
+		err = sys_fchmod(t->fd, mode);
+	if (!err)
+		err = lease_take_owner(t->fd, &t->r->owner);
+	return err;
+}
+
+static int object_create(struct attempt *t)
+{
+	if (!t->format->size)
+		return EINVAL;
+	int err = sys_open(SHM_DIR, O_TMPFILE | O_RDWR, 0600, &t->fd);
+	if (err)
+		return err;
+	err = object_prepare(t);
+	if (!err)
+		err = sys_link(t->fd, t->path);
+	if (err) {
+		lease_drop(&t->r->owner);
+		sys_close(t->fd);
+		return err == EEXIST ? EAGAIN : err;
+	}
+	t->r->how = SHMB_CREATED;
+	return 0;
+}
+
+/* Is what we opened a plain object that we may use? */
+static int object_accept(const struct attempt *t, const struct stat *st)
+{
+	if (!S_ISREG(st->st_mode))
+		return ENODEV;
+	if (st->st_uid != geteuid() && !flag(t, SHMB_ANY_USER))
+		return SHMB_EFOREIGN;
+	if (st->st_size <= 0 || (uint64_t)st->st_size < t->opt->size)
+		return SHMB_ETOOSMALL;
+	return 0;
+}
+
+/* EAGAIN where somebody is removing the object at this moment, else 0. */
+static int reap_under_way(int fd)
+{
+	if (lease_probe(fd, LEASE_REAP, 1) == LIVE_NO)
+		return 0;
+	sched_yield();
+	return EAGAIN;
+}
+
+/* A dead owner's object is claimed, or removed (EAGAIN: look again) where it is to be replaced. */
+static int object_inherit(struct attempt *t, const struct stat *st)
+{
+	bool replace = flag(t, SHMB_CREATE_ONLY | SHMB_REPLACE);
+	int err;
+	if (replace)
+		err = region_reap(t->fd, t->r->name);
+	else
+		err = lease_take_owner(t->fd, &t->r->owner);
+	if (err == EAGAIN || err == SHMB_EOWNED) {
+		err = reap_under_way(t->fd);
+		return !err && flag(t, SHMB_CREATE_ONLY) ? EEXIST : err;
+	}
+	if (replace)
+		return err == 0 || err == SHMB_EGONE ? EAGAIN : err;
+	if (err)
+		return err;
+	if (path_is(t->path, st)) { /* removed before we had the lease */
+		lease_drop(&t->r->owner);
+		return EAGAIN;
+	}
+	t->r->how = SHMB_CLAIMED;
+	return 0;
+}
+
+/* Opens what the name names now. ENOENT: nothing; EAGAIN: it changed under us. */
+static int object_find(struct attempt *t)
+{
+	struct stat st;
+	bool may_own = !flag(t, SHMB_READ_ONLY | SHMB_ATTACH_ONLY);
+	int mode = flag(t, SHMB_READ_ONLY) ? O_RDONLY : O_RDWR;
+	int err = sys_open(t->path, mode | O_NOFOLLOW | O_NONBLOCK, 0, &t->fd);
+	if (err)
+		return err == ENXIO ? ENODEV : err; /* a FIFO or a socket */
+	t->r->how = SHMB_ATTACHED;
+	err = sys_fstat(t->fd, &st);
+	if (!err && may_own && (st.st_mode & S_ISVTX) && S_ISREG(st.st_mode) && st.st_uid == geteuid())
+		err = object_inherit(t, &st);
+	else if (!err && flag(t, SHMB_CREATE_ONLY))
+		err = EEXIST;
+	if (!err)
+		err = object_accept(t, &st);
+	if (!err && st.st_nlink == 0 && t->r->how == SHMB_ATTACHED)
+		err = EAGAIN;
+	if (err) {
+		lease_drop(&t->r->owner);
+		sys_close(t->fd);
+		return err;
+	}
+	t->r->size = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int options_check(const shmb_options *o)
+{
+	unsigned f = o->flags;
+	if (f & ~(unsigned)(SHMB_CREATE_ONLY | SHMB_ATTACH_ONLY | SHMB_READ_ONLY | SHMB_ANY_USER | SHMB_FIXED |
+	                    SHMB_REPLACE | SHMB_REAPER | SHMB_SPARSE))
+		return EINVAL;
+	if ((f & (SHMB_CREATE_ONLY | SHMB_REPLACE)) && (f & (SHMB_ATTACH_ONLY | SHMB_READ_ONLY)))
+		return EINVAL;
+	if (o->mode & ~0777u || (o->run && strlen(o->run) >= RUN_TAG))
+		return EINVAL;
+	return 0;
+}
+
+static int attempt_run(struct attempt *t)
+{
+	bool attach_only = flag(t, SHMB_ATTACH_ONLY | SHMB_READ_ONLY);
+	for (int i = 0; i < ATTEMPTS; i++) {
+		int err = object_find(t);
+		if (err == ENOENT && !attach_only)
+			err = object_create(t);
+		if (err != EAGAIN)
+			return err;
+	}
+	return EAGAIN;
+}
+
+int region_acquire(const char *name, const shmb_options *opt, const struct region_format *format,
+                   struct shmb_region **out, int *fd)
+{
+	static const shmb_options none = {.flags = SHMB_ATTACH_ONLY};
+	struct attempt t = {.opt = opt ? opt : &none, .format = format};
+	struct stat st;
+	int err = options_check(t.opt);
+	if (err)
+		return err;
+	t.r = calloc(1, sizeof *t.r);
+	if (!t.r)
+		return ENOMEM;
+	t.r->fd = -1;
+	t.r->read_only = flag(&t, SHMB_READ_ONLY);
+	err = region_name(name, t.r->name);
+	if (!err) {
+		region_path(t.r->name, t.path, sizeof t.path);
+		err = attempt_run(&t);
+	}
+	if (!err) {
+		err = sys_fstat(t.fd, &st);
+		ASSERT(!err);
+		t.r->dev = st.st_dev;
+		t.r->ino = st.st_ino;
+		t.r->size = (uint64_t)st.st_size;
+		*out = t.r;
+		*fd = t.fd;
+		return 0;
+	}
+	free(t.r);
+	return err;
+}
+
+static bool is_file(const struct shmb_region *r, int fd)
+{
+	struct stat st;
+	return fd >= 0 && !sys_fstat(fd, &st) && st.st_dev == r->dev && st.st_ino == r->ino;
+}
+
+int region_descriptor(const struct shmb_region *r, int *fd)
+{
+	char path[sizeof SHM_DIR + NAME_MAX_BYTES + 2];
+	if (is_file(r, r->fd) && !sys_reopen(r->fd, r->read_only ? O_RDONLY : O_RDWR, fd)) {
+		if (is_file(r, *fd))
+			return 0;
+		sys_close(*fd);
+	}
+	region_path(r->name, path, sizeof path);
+	int err = sys_open(path, (r->read_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK, 0, fd);
+	if (err)
+		return err == ENOENT ? SHMB_EGONE : err;
+	if (is_file(r, *fd))
+		return 0;
+	sys_close(*fd);
+	return SHMB_EGONE;
+}
+
+int region_publish(struct shmb_region *r)
+{
+	for (unsigned i = 0; i < OPEN_MAX_REGIONS; i++) {
+		struct shmb_region *empty = NULL;
+		if (atomic_compare_exchange_strong(&open_regions[i], &empty, r))
+			return 0;
+	}
+	return EMFILE;
+}
+
+void region_keep_descriptor(struct shmb_region *r, int fd)
+{
+	r->fd = fcntl(fd, F_DUPFD_CLOEXEC, FD_FLOOR); /* none under a low RLIMIT_NOFILE: the name does too */
+	sys_close(fd);
+}
+
+/* ---- owning -------------------------------------------------------------- */
+
+static int unlink_own(const struct shmb_region *r)
+{
+	char path[sizeof SHM_DIR + NAME_MAX_BYTES + 2];
+	struct stat mine = {.st_dev = r->dev, .st_ino = r->ino};
+	region_path(r->name, path, sizeof path);
+	int err = path_is(path, &mine);
+	return err == SHMB_EGONE ? 0 : err ? err : sys_unlink(path);
+}
+
+void region_unlink_owned(void)
+{
+	for (unsigned i = 0; i < OPEN_MAX_REGIONS; i++) {
+		struct shmb_region *r = atomic_load(&open_regions[i]);
+		if (r && lease_held(&r->owner))
+			(void)unlink_own(r); /* nobody is left to be told */
+	}
+}
+
+int region_release(struct shmb_region *r)
+{
+	for (unsigned i = 0; i < OPEN_MAX_REGIONS; i++) {
+		struct shmb_region *me = r;
+		if (atomic_compare_exchange_strong(&open_regions[i], &me, NULL))
+			break;
+	}
+	int err = lease_held(&r->owner) ? unlink_own(r) : 0;
+	lease_drop(&r->owner);
+	lease_drop(&r->attached);
+	if (is_file(r, r->fd))
+		sys_close(r->fd);
+	free(r);
+	return err;
+}
+
+void region_abandon(struct shmb_region *r)
+{
+	if (r->how != SHMB_CREATED)
+		lease_drop(&r->owner);
+	(void)region_release(r);
+}
+
+/* Sets or clears the mark that says "remove me when my owner is gone". */
+static int set_mortal(int fd, bool on)
+{
+	struct stat st;
+	int err = sys_fstat(fd, &st);
+	if (err)
+		return err;
+	mode_t mode = st.st_mode & 0777;
+	return sys_fchmod(fd, on ? mode | S_ISVTX : mode);
+}
+
+int shmb_region_is_owner(const shmb_region *r)
+{
+	return lease_held(&r->owner);
+}
+
+int shmb_region_own(shmb_region *r)
+{
+	char path[sizeof SHM_DIR + NAME_MAX_BYTES + 2];
+	struct stat mine = {.st_dev = r->dev, .st_ino = r->ino};
+	int fd;
+	if (lease_held(&r->owner))
+		return 0;
+	if (r->read_only)
+		return EACCES;
+	int err = region_descriptor(r, &fd);
+	if (err)
+		return err;
+	err = lease_take_owner(fd, &r->owner);
+	if (err == EAGAIN)
+		err = SHMB_EOWNED;
+	if (!err) {
+		region_path(r->name, path, sizeof path);
+		err = path_is(path, &mine);
+		if (!err)
+			err = set_mortal(fd, true);
+		if (err)
+			lease_drop(&r->owner);
+	}
+	sys_close(fd);
+	return err;
+}
+
+int shmb_region_leak(shmb_region *r)
+{
+	int fd;
+	if (!lease_held(&r->owner))
+		return SHMB_ENOTOWNER;
+	int err = region_descriptor(r, &fd);
+	if (err)
+		return err;
+	err = set_mortal(fd, false);
+	sys_close(fd);
+	if (!err)
+		lease_drop(&r->owner);
+	return err;
+}
+
+void *shmb_region_addr(const shmb_region *r) { return r->addr; }
+size_t shmb_region_size(const shmb_region *r) { return r->size; }
+const char *shmb_region_name(const shmb_region *r) { return r->name; }
+enum shmb_how shmb_region_how(const shmb_region *r) { return r->how; }

@@ -1,0 +1,61 @@
+/*
+ * slot.c - which processes are attached: one record each, alive as long as
+ * its lease is held. Pid, start time and name are for people; nothing here
+ * decides by them.
+ */
+#include "slot.h"
+
+#include "error.h"
+#include "recover.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int slot_commit(struct shmb_arena *a, unsigned slot)
+{
+	uint64_t off = a->lay.slots + (uint64_t)slot * sizeof(struct slot_shm);
+	int err = sys_populate(a->map + (off & ~(uint64_t)(PAGE - 1)), PAGE);
+	uint32_t high = atomic_load(&a->hdr->slots_high);
+	while (!err && high <= slot && !atomic_compare_exchange_weak(&a->hdr->slots_high, &high, slot + 1))
+		;
+	return err;
+}
+
+static void slot_describe(struct slot_shm *s)
+{
+	atomic_store(&s->pid, sys_pid());
+	atomic_store(&s->start, sys_process_start(sys_pid()));
+	sys_process_name(s->name, sizeof s->name);
+}
+
+int slot_take(struct shmb_arena *a, int fd)
+{
+	uint64_t slot;
+	struct lease lease = {0};
+	int err = lease_take(fd, LEASE_SLOT, SLOTS, &lease, &slot);
+	if (err)
+		return err == EAGAIN ? SHMB_ESLOTS : err;
+	err = slot_commit(a, (unsigned)slot);
+	if (err) {
+		lease_drop(&lease);
+		return err;
+	}
+	struct slot_shm *s = &a->slots[slot];
+	if ((atomic_load(&s->word) & 0xff) == SLOT_LIVE) /* its last process was killed in it */
+		recover_slot(a, (unsigned)slot);
+	uint32_t gen = atomic_load(&s->word) >> 8 & GEN_MASK;
+	slot_describe(s);
+	a->slot_lease = lease;
+	a->pid = sys_pid();
+	atomic_store(&s->word, gen << 8 | SLOT_LIVE);
+	atomic_store(&a->holder, holder_make((unsigned)slot, gen));
+	return 0;
+}
+
+void slot_retire(struct shmb_arena *a, unsigned slot)
+{
+	struct slot_shm *s = &a->slots[slot];
+	uint32_t gen = (atomic_load(&s->word) >> 8) + 1;
+	atomic_store(&s->word, (gen & GEN_MASK) << 8 | SLOT_FREE);
+}

@@ -1,0 +1,266 @@
+/* sys.c - every system call of the library, wrapped once. See sys.h. */
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* Evaluates `call` with errno saved, retried on EINTR, to 0 or its errno. */
+#define RESULT(call)                                       \
+	({                                                 \
+		int saved_ = errno;                        \
+		long r_;                                   \
+		do                                         \
+			r_ = (call);                       \
+		while (r_ == -1 && errno == EINTR);        \
+		int err_ = r_ == -1 ? errno : 0;           \
+		errno = saved_;                            \
+		err_;                                      \
+	})
+
+int sys_open(const char *path, int flags, mode_t mode, int *fd)
+{
+	int got = -1;
+	int err = RESULT(got = open(path, flags | O_CLOEXEC, mode));
+	*fd = got;
+	return err;
+}
+
+int sys_reopen(int fd, int flags, int *out)
+{
+	char path[32];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	return sys_open(path, flags, 0, out);
+}
+
+int sys_close(int fd)
+{
+	int saved = errno; /* Linux frees the number even on EINTR: never retried */
+	int err = close(fd) == -1 ? errno : 0;
+	errno = saved;
+	return err;
+}
+
+int sys_fstat(int fd, struct stat *st)
+{
+	return RESULT(fstat(fd, st));
+}
+
+int sys_stat(const char *path, struct stat *st)
+{
+	return RESULT(lstat(path, st));
+}
+
+int sys_fchmod(int fd, mode_t mode)
+{
+	return RESULT(fchmod(fd, mode));
+}
+
+int sys_truncate(int fd, uint64_t size)
+{
+	struct rlimit lim;
+	if (size > INT64_MAX)
+		return EFBIG;
+	if (getrlimit(RLIMIT_FSIZE, &lim) == 0 && lim.rlim_cur != RLIM_INFINITY && size > lim.rlim_cur)
+		return EFBIG;
+	return RESULT(ftruncate(fd, (off_t)size));
+}
+
+int sys_fallocate(int fd, uint64_t size)
+{
+	return RESULT(fallocate(fd, 0, 0, (off_t)size));
+}
+
+int sys_link(int fd, const char *path)
+{
+	char self[32];
+	snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+	int err = RESULT(linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW));
+	if (err == ENOENT) /* no /proc here: kernels from 6.10 on allow this without privilege */
+		err = RESULT(linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH));
+	return err;
+}
+
+int sys_unlink(const char *path)
+{
+	return RESULT(unlink(path));
+}
+
+int sys_pwrite(int fd, const void *buf, size_t len, uint64_t off)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t n = -1;
+		int err = RESULT(n = pwrite(fd, (const char *)buf + done, len - done, (off_t)(off + done)));
+		if (err)
+			return err;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+int sys_pread(int fd, void *buf, size_t len, uint64_t off)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t n = -1;
+		int err = RESULT(n = pread(fd, (char *)buf + done, len - done, (off_t)(off + done)));
+		if (err)
+			return err;
+		if (n == 0)
+			return EIO;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+static int seek(int fd, uint64_t off, int whence, uint64_t *out)
+{
+	off_t got = -1;
+	int err = RESULT(got = lseek(fd, (off_t)off, whence));
+	*out = err ? 0 : (uint64_t)got;
+	return err;
+}
+
+int sys_seek_data(int fd, uint64_t off, uint64_t *data)
+{
+	return seek(fd, off, SEEK_DATA, data);
+}
+
+int sys_seek_hole(int fd, uint64_t off, uint64_t *hole)
+{
+	return seek(fd, off, SEEK_HOLE, hole);
+}
+
+static struct flock lock_of(short type, uint64_t first, uint64_t len)
+{
+	return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)first, .l_len = (off_t)len};
+}
+
+int sys_lock(int fd, short type, uint64_t byte, bool wait)
+{
+	struct flock l = lock_of(type, byte, 1);
+	return RESULT(fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &l));
+}
+
+int sys_lock_probe(int fd, uint64_t first, uint64_t len, bool *held)
+{
+	struct flock l = lock_of(F_WRLCK, first, len);
+	int err = RESULT(fcntl(fd, F_OFD_GETLK, &l));
+	*held = err || l.l_type != F_UNLCK;
+	return err;
+}
+
+int sys_map(void *want, uint64_t len, int prot, int flags, int fd, uint64_t off, void **addr)
+{
+	void *got = MAP_FAILED;
+	int saved = errno;
+	got = mmap(want, len, prot, flags, fd, (off_t)off);
+	int err = got == MAP_FAILED ? errno : 0;
+	errno = saved;
+	*addr = err ? NULL : got;
+	return err;
+}
+
+int sys_unmap(void *addr, uint64_t len)
+{
+	return RESULT(munmap(addr, len));
+}
+
+int sys_protect(void *addr, uint64_t len, int prot)
+{
+	return RESULT(mprotect(addr, len, prot));
+}
+
+int sys_dontfork(void *addr, uint64_t len)
+{
+	return RESULT(madvise(addr, len, MADV_DONTFORK));
+}
+
+int sys_populate(void *addr, uint64_t len)
+{
+	int err = RESULT(madvise(addr, len, MADV_POPULATE_WRITE));
+	return err == EFAULT ? ENOMEM : err; /* EFAULT stands for the SIGBUS that a touch would have been */
+}
+
+int sys_punch(void *addr, uint64_t len)
+{
+	return RESULT(madvise(addr, len, MADV_REMOVE));
+}
+
+int sys_futex_wait(_Atomic uint32_t *word, uint32_t seen, uint32_t ms)
+{
+	struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+	int saved = errno;
+	long r = syscall(SYS_futex, word, FUTEX_WAIT, seen, &ts, NULL, 0);
+	int err = r == -1 ? errno : 0;
+	errno = saved;
+	return err;
+}
+
+void sys_futex_wake(_Atomic uint32_t *word)
+{
+	(void)RESULT(syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0));
+}
+
+pid_t sys_pid(void)
+{
+	return getpid();
+}
+
+pid_t sys_tid(void)
+{
+	return gettid();
+}
+
+/* Reads a small file of /proc without the heap. */
+static size_t proc_read(const char *path, char *buf, size_t len)
+{
+	int fd;
+	if (sys_open(path, O_RDONLY, 0, &fd))
+		return 0;
+	ssize_t n = -1;
+	(void)RESULT(n = read(fd, buf, len - 1));
+	sys_close(fd);
+	buf[n > 0 ? n : 0] = 0;
+	return n > 0 ? (size_t)n : 0;
+}
+
+uint64_t sys_process_start(pid_t pid)
+{
+	char path[40], buf[1024];
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	if (!proc_read(path, buf, sizeof buf))
+		return 0;
+	char *p = strrchr(buf, ')'); /* the name may hold anything; 19 fields on is field 22 */
+	for (int i = 0; p && i < 20; i++)
+		p = strchr(p + 1, ' ');
+	return p ? strtoull(p + 1, NULL, 10) : 0;
+}
+
+void sys_process_name(char *out, size_t len)
+{
+	char buf[64];
+	size_t n = proc_read("/proc/self/comm", buf, sizeof buf);
+	if (n && buf[n - 1] == '\n')
+		buf[n - 1] = 0;
+	snprintf(out, len, "%s", n ? buf : "?");
+}
+
+uint64_t sys_now_ns(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}

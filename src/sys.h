@@ -1,0 +1,51 @@
+/*
+ * sys.h - every system call of the library, wrapped once.
+ *
+ * All return 0 or a positive errno and leave errno itself alone. None is a
+ * cancellation point where malloc may come through: madvise and raw syscalls
+ * are not; open and fcntl are reached only from open, close and recovery.
+ */
+#ifndef SHMB_SYS_H
+#define SHMB_SYS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+int sys_open(const char *path, int flags, mode_t mode, int *fd);
+int sys_reopen(int fd, int flags, int *out); /* a new description of the same file */
+int sys_close(int fd);
+int sys_fstat(int fd, struct stat *st);
+int sys_stat(const char *path, struct stat *st);
+int sys_fchmod(int fd, mode_t mode);
+int sys_truncate(int fd, uint64_t size); /* EFBIG instead of SIGXFSZ */
+int sys_fallocate(int fd, uint64_t size);
+int sys_link(int fd, const char *path); /* names an O_TMPFILE */
+int sys_unlink(const char *path);
+int sys_pwrite(int fd, const void *buf, size_t len, uint64_t off); /* all of it */
+int sys_pread(int fd, void *buf, size_t len, uint64_t off);        /* all of it; EIO if short */
+int sys_seek_data(int fd, uint64_t off, uint64_t *data);           /* ENXIO: none beyond */
+int sys_seek_hole(int fd, uint64_t off, uint64_t *hole);
+
+/* Open-file-description locks of one byte. EAGAIN: held by another description. */
+int sys_lock(int fd, short type, uint64_t byte, bool wait);
+int sys_lock_probe(int fd, uint64_t first, uint64_t len, bool *held);
+
+int sys_map(void *want, uint64_t len, int prot, int flags, int fd, uint64_t off, void **addr);
+int sys_unmap(void *addr, uint64_t len);
+int sys_protect(void *addr, uint64_t len, int prot);
+int sys_dontfork(void *addr, uint64_t len);
+int sys_populate(void *addr, uint64_t len); /* ENOMEM: the file system is full */
+int sys_punch(void *addr, uint64_t len);    /* gives the pages back; reads zero afterwards */
+
+int sys_futex_wait(_Atomic uint32_t *word, uint32_t seen, uint32_t ms);
+void sys_futex_wake(_Atomic uint32_t *word);
+
+pid_t sys_pid(void);
+pid_t sys_tid(void);
+uint64_t sys_process_start(pid_t pid); /* clock ticks after boot; 0 unknown. For people only */
+void sys_process_name(char *out, size_t len);
+uint64_t sys_now_ns(void); /* since the epoch */
+
+#endif

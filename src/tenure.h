@@ -1,0 +1,23 @@
+/* tenure.h - this process's membership of an arena: slot, engine, pages. */
+#ifndef SHMB_TENURE_H
+#define SHMB_TENURE_H
+
+#include "arena.h"
+
+/* Begins one through `fd`; holder and engine are set. */
+int tenure_begin(struct shmb_arena *a, int fd);
+
+/* The same where a forked child comes to an inherited arena for the first time. */
+int tenure_renew(struct shmb_arena *a);
+
+/* In a forked child: forgets the parent's. Makes no system call. */
+void tenure_forget(struct shmb_arena *a);
+
+/* Ends it: what it held is recovered at once, as if the process had died. */
+void tenure_end(struct shmb_arena *a);
+
+/* Serialises opening, closing, forking and first meetings; held across fork. */
+void setup_lock(void);
+void setup_unlock(void);
+
+#endif
