@@ -31,7 +31,7 @@ LAYER_3 := arena slot span page recover
 LAYER_4 := engine orphan misuse
 LAYER_5 := tenure context magazine
 LAYER_6 := large heap ref handle snapshot
-LAYER_7 := view stats check
+LAYER_7 := out view stats info check
 LAYERS := $(LAYER_0) $(LAYER_1) $(LAYER_2) $(LAYER_3) $(LAYER_4) $(LAYER_5) $(LAYER_6) $(LAYER_7)
 
 SRC := $(wildcard src/*.c)
@@ -93,6 +93,8 @@ $(BUILD)/%.o: %.c Makefile | $(BUILD)/.deps
 	@mkdir -p $(@D)
 	$(say) CC $<
 	$(Q)$(CC) $(ALL_CFLAGS) $(if $(filter tests/% examples/%,$<),-Isrc) -c $< -o $@
+
+$(BUILD)/preload/cxx.o: private ALL_CFLAGS += -fexceptions
 
 # ---- artefacts
 $(LIB_SO): $(OBJ) $(JE_LIB) src/libshmbind.map

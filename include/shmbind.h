@@ -277,15 +277,78 @@ typedef void shmb_write_cb(void *opaque, const char *text);
  * view of this process's part out. Allocates nothing from the arena; takes no
  * lock: with writers at work the sums are those of a moving heap.
  */
-void shmb_stats_print(shmb_arena *a, shmb_write_cb *write, void *opaque, const char *opts);
+int shmb_stats_print(shmb_arena *a, shmb_write_cb *write, void *opaque, const char *opts);
 
 /*
- * The same for any region by name, read-only, attached to nothing; and a walk
- * over every invariant of it. shmb_check_name() writes one line for each
- * contradiction and returns 0, SHMB_ECORRUPT, or why it could not look.
+ * What follows looks at any region by name, from outside: it attaches to
+ * nothing, takes no slot, maps nothing writable, reads no hole (which would
+ * allocate it), and believes nothing the region says. Errors: as the opening
+ * of a file, SHMB_EFORMAT, SHMB_ECORRUPT.
  */
 int shmb_stats_name(const char *name, shmb_write_cb *write, void *opaque, const char *opts);
+
+/*
+ * Walks every invariant of the region. Writes one line for each contradiction,
+ * then one that sums up; 0, or SHMB_ECORRUPT where there was any. With writers
+ * at work only what is still wrong at a second and third look counts.
+ */
 int shmb_check_name(const char *name, shmb_write_cb *write, void *opaque);
+
+enum shmb_block_state { SHMB_BLOCK_LIVE = 1, SHMB_BLOCK_CACHED, SHMB_BLOCK_STRAY };
+
+typedef struct shmb_block_info {
+	shmb_ref ref;
+	uint64_t size; /* usable bytes */
+	enum shmb_block_state state;
+	int32_t pid; /* of the process whose span it lies in; 0: that process is gone */
+} shmb_block_info;
+
+/* Calls `each` for the blocks in order of address until it returns other than 0; returns that. */
+int shmb_walk_name(const char *name, int (*each)(void *opaque, const shmb_block_info *b), void *opaque);
+
+/*
+ * Copies bytes of the region, from `ref` on (raw: the offset), into `buf`;
+ * *got is how many there were before its end. Holes read as zeros.
+ */
+int shmb_read_name(const char *name, shmb_ref ref, void *buf, size_t len, size_t *got);
+
+enum shmb_kind { SHMB_KIND_ARENA = 1, SHMB_KIND_RAW, SHMB_KIND_OTHER };
+enum shmb_owner {
+	SHMB_OWNER_LIVE = 1, /* a process owns it */
+	SHMB_OWNER_DEAD,     /* its owner is gone: the next open claims it, `gc` removes it */
+	SHMB_OWNER_NONE,     /* kept on purpose, or no region of this library */
+	SHMB_OWNER_UNKNOWN   /* cannot be told: never removed */
+};
+
+typedef struct shmb_info {
+	char name[256];
+	enum shmb_kind kind; /* RAW: made by this library, no header; OTHER: a foreign object */
+	enum shmb_owner owner;
+	int32_t owner_pid;  /* arena: as its own namespace sees it; 0 unknown */
+	uint32_t attached;  /* arena: processes; raw: 1 for any number of them */
+	uint32_t mode, uid; /* permission bits; user */
+	uint64_t size;      /* bytes of the object */
+	uint64_t capacity;  /* arena: bytes for blocks */
+	uint64_t resident;  /* bytes of memory in use */
+	uint64_t created_ns; /* arena: since the epoch */
+	char creator[16];
+	char run[32];
+} shmb_info;
+
+int shmb_info_name(const char *name, shmb_info *out);
+
+/* Calls `each` for every object in the shm directory, in order of name, as shmb_walk_name(). */
+int shmb_list(int (*each)(void *opaque, const shmb_info *info), void *opaque);
+
+/*
+ * Removes a region whose owner is dead and that no process has attached.
+ * SHMB_EOWNED: it has a living owner; EBUSY: processes are attached (`force`
+ * removes it all the same); EPERM: kept on purpose, or none of ours.
+ */
+int shmb_reap_name(const char *name, int force);
+
+/* Removes a name, whatever it is. Processes that have it mapped keep their memory. */
+int shmb_remove_name(const char *name);
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

@@ -1,0 +1,208 @@
+/*
+ * fork.c - which region this process uses: opened at start, left to the
+ * parent at fork, counted out at the end.
+ *
+ * copy (default): the child gets a private snapshot of the parent's blocks in
+ * the region's place and issues nothing more from it. Its own chosen requests
+ * go to a region of its own: where the name has %p at once, else once the
+ * name is free. It is opened at the first such request, so that a child that
+ * only execs pays nothing for it.
+ * share: the child goes on in its parent's region, with a slot of its own.
+ *
+ * `opening` is a try-lock: while one thread opens, the others' requests go to
+ * the ordinary heap.
+ */
+#include "shim.h"
+#include "../src/preload_api.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define DEFAULT_SIZE ((uint64_t)64 << 30)
+#define LEAST_SIZE ((uint64_t)64 << 20)
+enum { RETRY_REQUESTS = 256, STATS_FD_FLOOR = 520 };
+
+shmb_arena *_Atomic shim_arena;
+
+static atomic_flag opening = ATOMIC_FLAG_INIT;
+static atomic_bool may_open_late;
+static atomic_uint late_requests;
+static atomic_bool said_full;
+static int stats_fd = -1;
+static struct snapshot fork_snapshot;
+static int fork_error;
+
+/* ---- opening ----------------------------------------------------------------- */
+
+static int open_sized(const char *name, uint64_t size)
+{
+	shmb_options opt = {.size = size, .flags = SHMB_CREATE_ONLY, .run = policy.run};
+	shmb_arena *a;
+	int err = shmb_arena_open(name, &opt, &a);
+	if (!err)
+		atomic_store(&shim_arena, a);
+	return err;
+}
+
+/* As large as asked, or as large as the process's limits allow. */
+static int open_fitting(const char *name)
+{
+	if (policy.size)
+		return open_sized(name, policy.size);
+	int err = ENOMEM;
+	for (uint64_t size = DEFAULT_SIZE; (err == ENOMEM || err == EFBIG) && size >= LEAST_SIZE; size /= 2)
+		err = open_sized(name, size);
+	return err;
+}
+
+/* A name with %p that a living process has, another container's perhaps, gets a suffix. */
+static int open_named(char name[256])
+{
+	size_t n = strlen(name);
+	int err = open_fitting(name);
+	for (unsigned i = 2; err == EEXIST && policy.named_by_pid && i < 100; i++) {
+		snprintf(name + n, 256 - n, ".%u", i);
+		err = open_fitting(name);
+	}
+	return err;
+}
+
+static bool open_region(unsigned log)
+{
+	char name[256];
+	int err = ENAMETOOLONG;
+	if (policy_expand(policy.region, name, sizeof name - 4))
+		err = open_named(name);
+	if (err) {
+		shim_say(log, "%s: %s; running without a region", name, err == EEXIST ? "another process has it" : shmb_strerror(err));
+		return false;
+	}
+	shim_say(1, "%s: %s placed, %llu MiB for them", name, policy_bounds.exact ? "chosen sizes" : "chosen requests",
+	         (unsigned long long)(shmb_arena_capacity(shim_arena) >> 20));
+	return true;
+}
+
+shmb_arena *shim_arena_late(void)
+{
+	if (!atomic_load_explicit(&may_open_late, memory_order_relaxed))
+		return NULL;
+	if (!policy.named_by_pid && atomic_fetch_add(&late_requests, 1) % RETRY_REQUESTS)
+		return NULL;
+	if (atomic_flag_test_and_set(&opening))
+		return NULL;
+	int saved = errno;
+	bool opened = open_region(2);
+	if (opened || policy.named_by_pid)
+		atomic_store(&may_open_late, false);
+	atomic_flag_clear(&opening);
+	errno = saved;
+	return atomic_load(&shim_arena);
+}
+
+bool shim_full(shmb_arena *a)
+{
+	if (policy.full == FULL_ABORT) {
+		shim_say(0, "%s is full", shmb_region_name(shmb_arena_region(a)));
+		abort();
+	}
+	if (policy.full == FULL_ENOMEM)
+		return false;
+	preload_count_fallback(a);
+	if (!atomic_exchange(&said_full, true))
+		shim_say(1, "%s is full: the ordinary heap serves the rest", shmb_region_name(shmb_arena_region(a)));
+	return true;
+}
+
+/* ---- fork ---------------------------------------------------------------------- */
+
+static void fork_prepare(void)
+{
+	shmb_arena *a = atomic_load(&shim_arena);
+	fork_error = 0;
+	if (a && policy.fork == FORK_COPY)
+		fork_error = preload_snapshot_take(a, &fork_snapshot);
+}
+
+static void fork_parent(void)
+{
+	preload_snapshot_discard(&fork_snapshot);
+}
+
+static void fork_child(void)
+{
+	shmb_arena *a = atomic_load(&shim_arena);
+	atomic_flag_clear(&opening);
+	if (policy.fork == FORK_SHARE)
+		return;
+	atomic_store(&shim_arena, NULL);
+	atomic_store(&may_open_late, true);
+	if (!a)
+		return;
+	if (fork_error) { /* sharing would let the child change its parent's data */
+		shim_say(0, "fork: no memory for the child's copy of the region");
+		_exit(127);
+	}
+	preload_snapshot_adopt(a, &fork_snapshot);
+}
+
+/* ---- start and end ----------------------------------------------------------------- */
+
+static void keep_stderr(void)
+{
+	if (policy.stats && !strcmp(policy.stats, "stderr")) /* many programs close theirs before we print */
+		stats_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STATS_FD_FLOOR);
+}
+
+__attribute__((constructor)) static void shim_start(void)
+{
+	if (!policy_read())
+		return;
+	keep_stderr();
+	(void)open_region(1);
+	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
+}
+
+static void write_all(void *opaque, const char *text)
+{
+	size_t n = strlen(text);
+	while (n) {
+		ssize_t k = write(*(int *)opaque, text, n);
+		if (k <= 0)
+			return;
+		text += k;
+		n -= (size_t)k;
+	}
+}
+
+static void print_stats(shmb_arena *a)
+{
+	char path[4096];
+	size_t n = strlen(policy.stats);
+	bool json = n > 5 && !strcmp(policy.stats + n - 5, ".json");
+	int fd = stats_fd;
+	if (fd < 0 && policy_expand(policy.stats, path, sizeof path) && strcmp(policy.stats, "stderr"))
+		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd < 0) {
+		shim_say(0, "SHMBIND_STATS=%s: cannot be written", policy.stats);
+		return;
+	}
+	(void)shmb_stats_print(a, write_all, &fd, json ? "Jj" : "j");
+	close(fd);
+}
+
+__attribute__((destructor)) static void shim_end(void)
+{
+	shmb_arena *a = atomic_load(&shim_arena);
+	if (!a || !shmb_region_is_owner(shmb_arena_region(a)))
+		return;
+	if (policy.stats)
+		print_stats(a);
+	shim_leave();
+}

@@ -1,0 +1,81 @@
+/*
+ * shim.h - the preload shim.
+ *
+ *   interpose.c  libc's allocation entry points, and nothing else; cxx.c: C++'s
+ *   policy.c     the environment, once, into a decision for each request
+ *   fork.c       which region a process uses: at start, after fork, at its end
+ *   leave.c      the ways out that run no destructor: _exit and exec
+ */
+#ifndef SHMBIND_SHIM_H
+#define SHMBIND_SHIM_H
+
+#include "shmbind.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define likely(e) __builtin_expect(!!(e), 1)
+#define unlikely(e) __builtin_expect(!!(e), 0)
+
+/* ---- policy.c ------------------------------------------------------------- */
+
+enum shim_fork { FORK_COPY, FORK_SHARE };
+enum shim_full { FULL_FALLBACK, FULL_ENOMEM, FULL_ABORT };
+
+struct policy {
+	bool active;
+	bool named_by_pid; /* the region's name has %p */
+	bool keep;
+	enum shim_fork fork;
+	enum shim_full full;
+	unsigned log;
+	uint64_t size; /* 0: not said */
+	const char *region, *stats, *run; /* NULL: not said */
+};
+
+extern struct policy policy;
+
+/* Sizes from `lowest` on, `count` of them, cover every rule that places: others need no look. */
+struct policy_bounds {
+	size_t lowest, count; /* count - 1, so that all sizes fit */
+	bool exact;           /* and each of these sizes is placed */
+};
+extern struct policy_bounds policy_bounds;
+
+bool policy_rules_want(size_t size);
+
+/* Does a request of `size` bytes belong into the region? A compare where no rule can match. */
+static inline bool policy_wants(size_t size)
+{
+	if (size - policy_bounds.lowest > policy_bounds.count)
+		return false;
+	return policy_bounds.exact || policy_rules_want(size);
+}
+
+/* Reads the environment. False: this process takes no part (said on stderr where that is a mistake). */
+bool policy_read(void);
+
+/* Expands %p and %e. False: too long. */
+bool policy_expand(const char *pattern, char *out, size_t len);
+
+/* One line on stderr, with write(2), from `level` on. */
+void shim_say(unsigned level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- fork.c ---------------------------------------------------------------- */
+
+/* The arena that chosen requests go to; NULL: none at this moment. */
+extern shmb_arena *_Atomic shim_arena;
+
+/* Where there is none: the one that this process may open now, or NULL. */
+shmb_arena *shim_arena_late(void);
+
+/* A chosen request found no room. True: the ordinary heap may serve it. */
+bool shim_full(shmb_arena *a);
+
+/* ---- leave.c --------------------------------------------------------------- */
+
+/* Unlinks or keeps what this process owns. From any context. */
+void shim_leave(void);
+
+#endif

@@ -1,0 +1,362 @@
+/*
+ * check.c - walks every invariant of a region, live or post-mortem, from a
+ * copy of its tables, and trusts none of it.
+ *
+ *   words      each unit is one of the five kinds, a HEAD's run is what it says
+ *   bytes      each byte of the block map is explained by its page's class and phase
+ *   magazines  each is listed once, each block in one magazine, and every block
+ *              that is said to be cached is listed: nothing is lost
+ *   sums       live + cached + stray + unissued + free = capacity
+ *
+ * While processes write, a copy can contradict itself. So what is wrong is
+ * kept by its text, and only what three copies agree on counts.
+ */
+#include "out.h"
+#include "sys.h"
+#include "view.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { UNIT_GRAINS = UNIT / GRAIN, MAX_FAULTS = 64, FAULT_TEXT = 120, LOOKS = 3 };
+
+struct faults {
+	unsigned n;
+	uint64_t more; /* beyond MAX_FAULTS */
+	char text[MAX_FAULTS][FAULT_TEXT];
+};
+
+struct check {
+	const struct view *v;
+	struct faults *faults;
+	uint64_t *listed; /* a bit a grain: some magazine lists it */
+	uint64_t *mags;   /* a bit a magazine: some place lists it */
+	uint64_t listed_len;
+	uint64_t live, cached, stray, unissued, free, cached_blocks, listed_blocks;
+};
+
+static void fault(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void fault(struct check *c, const char *format, ...)
+{
+	va_list ap;
+	if (c->faults->n == MAX_FAULTS) {
+		c->faults->more++;
+		return;
+	}
+	va_start(ap, format);
+	vsnprintf(c->faults->text[c->faults->n++], FAULT_TEXT, format, ap);
+	va_end(ap);
+}
+
+static bool bit_test_set(uint64_t *bits, uint64_t i)
+{
+	bool was = bits[i / 64] >> (i % 64) & 1;
+	bits[i / 64] |= (uint64_t)1 << (i % 64);
+	return was;
+}
+
+/* ---- words ------------------------------------------------------------------------ */
+
+static void check_head(struct check *c, uint64_t u, uint64_t n)
+{
+	if (!n || n > c->v->ready - u) {
+		fault(c, "unit %lu: a run of %lu units does not fit", (unsigned long)u, (unsigned long)n);
+		return;
+	}
+	for (uint64_t i = 1; i < n; i++) {
+		span_t w = c->v->spans[u + i];
+		if (span_kind_of(w) != SPAN_CONT || span_aux(w) != i) {
+			fault(c, "unit %lu: the run of %lu units has a hole at %lu", (unsigned long)u, (unsigned long)n, (unsigned long)i);
+			return;
+		}
+	}
+}
+
+static void check_cont(struct check *c, uint64_t u, span_t w)
+{
+	uint64_t d = span_aux(w);
+	span_t head = d && d <= u ? c->v->spans[u - d] : 0;
+	bool covered = span_kind_of(head) == SPAN_HEAD && span_aux(head) > d;
+	if (!covered && view_holder_live(c->v, span_holder(w)))
+		fault(c, "unit %lu: belongs to a run that does not reach it", (unsigned long)u);
+	if (!covered)
+		c->free += UNIT; /* of a change that a dead process did not finish */
+	else
+		c->live += UNIT;
+}
+
+static void check_word(struct check *c, uint64_t u)
+{
+	span_t w = c->v->spans[u];
+	switch (span_kind_of(w)) {
+	case SPAN_FREE:
+		if (span_aux(w) & ~(uint64_t)(SPAN_DIRTY_DATA | SPAN_DIRTY_MAP) || span_holder(w))
+			fault(c, "unit %lu: free, but its word is %#lx", (unsigned long)u, (unsigned long)w);
+		c->free += UNIT;
+		return;
+	case SPAN_TAKING:
+		if (view_holder_live(c->v, span_holder(w)))
+			fault(c, "unit %lu: on its way from or to slot %u", (unsigned long)u, holder_slot(span_holder(w)));
+		c->free += UNIT;
+		return;
+	case SPAN_SMALL:
+		if (u >= SMALL_UNITS)
+			fault(c, "unit %lu: small blocks beyond the block map", (unsigned long)u);
+		return;
+	case SPAN_HEAD:
+		check_head(c, u, span_aux(w));
+		c->live += UNIT;
+		return;
+	case SPAN_CONT:
+		check_cont(c, u, w);
+		return;
+	default:
+		fault(c, "unit %lu: no such kind of word: %#lx", (unsigned long)u, (unsigned long)w);
+	}
+}
+
+/* ---- bytes ------------------------------------------------------------------------ */
+
+static void count_block(struct check *c, uint64_t grain, uint8_t b)
+{
+	uint32_t size = class_size(block_class(b));
+	switch (block_state_of(b)) {
+	case BLOCK_LIVE: c->live += size; break;
+	case BLOCK_STRAY: c->stray += size; break;
+	default:
+		c->cached += size;
+		c->cached_blocks++;
+		if (!(c->listed[grain / 64] >> (grain % 64) & 1))
+			fault(c, "block at %#lx: said to be cached, but no magazine lists it",
+			      (unsigned long)(c->v->lay.data + (grain << GRAIN_SHIFT)));
+	}
+}
+
+/* Does a block of the page's class start at grain `i` of the page? */
+static bool starts_at(page_t w, unsigned i)
+{
+	uint32_t step = class_size(page_class(w)) / GRAIN;
+	return i >= page_phase(w) ? (i - page_phase(w)) % step == 0 : false;
+}
+
+static void check_page(struct check *c, uint64_t page)
+{
+	page_t w = c->v->pages[page];
+	const uint8_t *map = c->v->blocks + page * (PAGE / GRAIN);
+	if (w && page_class(w) >= CLASSES) {
+		fault(c, "page %lu: no such class: %#x", (unsigned long)page, w);
+		return;
+	}
+	for (unsigned i = 0; i < PAGE / GRAIN; i++) {
+		uint64_t grain = page * (PAGE / GRAIN) + i;
+		unsigned long at = (unsigned long)(c->v->lay.data + (grain << GRAIN_SHIFT));
+		if (!map[i])
+			continue;
+		if (block_state_of(map[i]) == BLOCK_NONE)
+			fault(c, "block at %#lx: its byte is %#x", at, map[i]);
+		else if (!w || block_class(map[i]) != page_class(w))
+			fault(c, "block at %#lx: class %u in a page of class %d", at, block_class(map[i]), w ? (int)page_class(w) : -1);
+		else if (!starts_at(w, i))
+			fault(c, "block at %#lx: no block of its page starts there", at);
+		else
+			count_block(c, grain, map[i]);
+	}
+}
+
+static void check_small(struct check *c, uint64_t u)
+{
+	uint64_t before = c->live + c->cached + c->stray;
+	for (unsigned i = 0; i < UNIT_PAGES; i++)
+		check_page(c, u * UNIT_PAGES + i);
+	uint64_t used = c->live + c->cached + c->stray - before;
+	if (used > UNIT)
+		fault(c, "unit %lu: %lu bytes of blocks in it", (unsigned long)u, (unsigned long)used);
+	else
+		c->unissued += UNIT - used;
+}
+
+/* ---- magazines ----------------------------------------------------------------------- */
+
+/* torn: it is the one that a dead process was about to add or remove; being listed then counts. */
+static void check_entry(struct check *c, uint32_t number, unsigned class, uint32_t grain, bool torn)
+{
+	uint64_t unit = grain / UNIT_GRAINS;
+	if (unit >= c->v->ready || span_kind_of(c->v->spans[unit]) != SPAN_SMALL) {
+		fault(c, "magazine %u: lists grain %u, where no small block can be", number, grain);
+		return;
+	}
+	if (bit_test_set(c->listed, grain))
+		fault(c, "block at %#lx: listed twice, again in magazine %u",
+		      (unsigned long)(c->v->lay.data + ((uint64_t)grain << GRAIN_SHIFT)), number);
+	uint8_t b = c->v->blocks[grain];
+	c->listed_blocks++;
+	if (b != block_make(BLOCK_CACHED, class) && !torn)
+		fault(c, "magazine %u: lists grain %u, whose byte is %#x", number, grain, b);
+}
+
+/* A magazine that `place` lists; number plus one. */
+static void check_magazine(struct check *c, uint32_t number, const char *place)
+{
+	if (!number)
+		return;
+	if (number > c->v->mags_n) {
+		fault(c, "%s: lists magazine %u of %u", place, number, c->v->mags_n);
+		return;
+	}
+	const struct mag_shm *m = &c->v->mags[number - 1];
+	uint32_t n = atomic_load(&m->count);
+	if (bit_test_set(c->mags, number))
+		fault(c, "magazine %u: listed twice, again by %s", number, place);
+	if (m->class >= CLASSES || m->rounds != class_rounds(m->class) || n > m->rounds) {
+		fault(c, "magazine %u: %u of %u rounds of class %u", number, n, m->rounds, m->class);
+		return;
+	}
+	bool dead = !view_holder_live(c->v, (holder_t)atomic_load(&m->holder));
+	for (uint32_t i = 0; i < n; i++)
+		check_entry(c, number, m->class, m->entries[i], dead && i == n - 1);
+}
+
+/* What a record lists counts only while the magazine names it as its holder and no shared place has it. */
+static void check_held(struct check *c, unsigned thread, uint32_t number)
+{
+	holder_t h = atomic_load(&c->v->threads[thread].owner);
+	if (number && number <= c->v->mags_n) {
+		if (atomic_load(&c->v->mags[number - 1].holder) != mag_holder(thread, h))
+			return;
+		if (c->mags[number / 64] >> (number % 64) & 1)
+			return;
+	}
+	check_magazine(c, number, "a thread record");
+}
+
+static void check_thread(struct check *c, unsigned i)
+{
+	const struct thread_shm *t = &c->v->threads[i];
+	if (!atomic_load(&t->owner))
+		return;
+	for (unsigned k = 0; k < CLASSES; k++) {
+		check_held(c, i, (uint32_t)atomic_load(&t->pairs[k]));
+		check_held(c, i, (uint32_t)(atomic_load(&t->pairs[k]) >> 32));
+	}
+	check_held(c, i, atomic_load(&t->transit));
+	check_held(c, i, atomic_load(&t->discard));
+	uint32_t hops = 0;
+	for (uint32_t n = atomic_load(&t->backlog); n && n <= c->v->mags_n && hops < c->v->mags_n; hops++) {
+		check_held(c, i, n);
+		n = c->v->mags[n - 1].next;
+	}
+}
+
+/* Shared places first: they beat thread records. */
+static void check_magazines(struct check *c)
+{
+	for (unsigned k = 0; k < CLASSES; k++) {
+		const struct depot_shm *d = &c->v->depots[k];
+		uint32_t n = atomic_load(&d->count);
+		if (n > DEPOT_CELLS)
+			fault(c, "depot %u: %u magazines", k, n);
+		for (uint32_t i = 0; i < n && i < DEPOT_CELLS; i++)
+			check_magazine(c, atomic_load(&d->cells[i]), "a depot");
+	}
+	for (unsigned s = 0; s < c->v->slots_n; s++)
+		for (unsigned i = 0; i < INBOX_CELLS; i++)
+			check_magazine(c, atomic_load(&c->v->slots[s].inbox[i]), "an inbox");
+	for (unsigned i = 0; i < c->v->threads_n; i++)
+		check_thread(c, i);
+}
+
+/* ---- one look --------------------------------------------------------------------------- */
+
+static int look(struct check *c, const struct view *v, struct faults *faults)
+{
+	void *bits;
+	uint64_t grains = v->ready * UNIT_GRAINS;
+	memset(c, 0, sizeof *c);
+	c->v = v;
+	c->faults = faults;
+	c->listed_len = grains / 8 + MAGS / 8 + PAGE;
+	faults->n = 0;
+	faults->more = 0;
+	int err = sys_map(NULL, c->listed_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &bits);
+	if (err)
+		return err;
+	c->mags = bits;
+	c->listed = c->mags + MAGS / 64 + 1;
+	check_magazines(c);
+	for (uint64_t u = 0; u < v->ready; u++) {
+		check_word(c, u);
+		if (u < SMALL_UNITS && span_kind_of(v->spans[u]) == SPAN_SMALL)
+			check_small(c, u);
+	}
+	c->free += (v->lay.units - v->ready) << UNIT_SHIFT;
+	if (c->live + c->cached + c->stray + c->unissued + c->free != v->h.capacity)
+		fault(c, "the sums do not add up to the capacity");
+	sys_unmap(bits, c->listed_len);
+	return 0;
+}
+
+/* Keeps of `kept` what `again` says too. */
+static void agree(struct faults *kept, const struct faults *again)
+{
+	unsigned n = 0;
+	for (unsigned i = 0; i < kept->n; i++)
+		for (unsigned k = 0; k < again->n; k++)
+			if (!strcmp(kept->text[i], again->text[k])) {
+				memmove(kept->text[n++], kept->text[i], FAULT_TEXT);
+				break;
+			}
+	kept->n = n;
+	kept->more = again->more < kept->more ? again->more : kept->more;
+}
+
+static uint64_t digest(const struct view *v)
+{
+	uint64_t h = 1469598103934665603u;
+	const uint64_t *words = v->memory;
+	for (uint64_t i = 0; i < v->memory_len / 8; i++)
+		if (words[i])
+			h = (h ^ words[i] ^ i) * 1099511628211u;
+	return h;
+}
+
+static void report(const struct out *o, const struct check *c, const struct faults *f, bool quiet)
+{
+	char a[5][24];
+	for (unsigned i = 0; i < f->n; i++)
+		out_print(o, "%s\n", f->text[i]);
+	if (f->more)
+		out_print(o, "and %lu more\n", (unsigned long)f->more);
+	out_print(o, "%s: live %s + cached %s + stray %s + unissued %s + free %s = capacity; %s\n",
+	          f->n ? "CORRUPT" : "clean", out_bytes(a[0], c->live), out_bytes(a[1], c->cached), out_bytes(a[2], c->stray),
+	          out_bytes(a[3], c->unissued), out_bytes(a[4], c->free),
+	          quiet ? "nobody was writing, the sums are exact" : "processes were writing, the sums are of a moving heap");
+}
+
+int shmb_check_name(const char *name, shmb_write_cb *write, void *opaque)
+{
+	struct out o = {write, opaque};
+	struct faults faults[2];
+	struct check c;
+	uint64_t seen[2] = {0, 1};
+	int err = 0;
+	for (unsigned i = 0; i < LOOKS && !err; i++) {
+		struct view v;
+		err = view_open_name(&v, name);
+		if (err)
+			break;
+		seen[i % 2] = digest(&v);
+		err = look(&c, &v, &faults[i > 0]);
+		view_close(&v);
+		if (i > 0)
+			agree(&faults[0], &faults[1]);
+		if (i > 0 && (!faults[0].n || seen[0] == seen[1]))
+			break;
+	}
+	if (err)
+		return err;
+	report(&o, &c, &faults[0], seen[0] == seen[1]);
+	return faults[0].n ? SHMB_ECORRUPT : 0;
+}

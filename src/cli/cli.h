@@ -1,0 +1,44 @@
+/* cli.h - the tool's verbs and what they share. Includes the public header only. */
+#ifndef SHMBIND_CLI_H
+#define SHMBIND_CLI_H
+
+#include "shmbind.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CORRUPT = 3 };
+
+struct verb {
+	const char *name;
+	int (*run)(int argc, char **argv); /* argv[0] is the verb */
+	const char *args, *purpose;
+	const char *help; /* the page behind the first line */
+};
+
+extern const struct verb verb_run, verb_ls, verb_stats, verb_blocks, verb_cat, verb_gc, verb_rm, verb_check;
+
+/* "shmbind VERB: ..." on stderr. */
+void complain(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Says what is wrong with the call and where the help is; EXIT_USAGE. */
+int usage_error(const struct verb *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* For the result of a library call about `what`: 0 and EXIT_OK, or says it and EXIT_FAILED. */
+int result(const struct verb *v, const char *what, int err);
+
+/* The one option of most verbs. False: an unknown option was named (said). */
+bool take_flag(const struct verb *v, int *argc, char **argv, const char *flag, bool *set);
+
+/* "1.5 MiB" in `buf`. */
+const char *human(char buf[24], uint64_t bytes);
+
+/* A shmb_write_cb to stdout. */
+void to_stdout(void *opaque, const char *text);
+
+/* A table that prints as JSON where asked to, from libsmartcols. */
+struct libscols_table *table_new(const char *name, bool json);
+void table_column(struct libscols_table *t, const char *name, bool right, bool number);
+void table_print(struct libscols_table *t);
+
+#endif

@@ -1,0 +1,92 @@
+/* cmd_gc.c - shmbind gc, shmbind rm */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct sweep {
+	bool dry, force, failed;
+	unsigned removed;
+	uint64_t bytes;
+};
+
+static int consider(void *opaque, const shmb_info *i)
+{
+	struct sweep *s = opaque;
+	char buf[24];
+	if (i->owner != SHMB_OWNER_DEAD)
+		return 0;
+	if (i->attached && !s->force) {
+		printf("%s: its owner is dead, but %u %s attached: spared\n", i->name, i->attached,
+		       i->attached == 1 ? "process is" : "processes are");
+		return 0;
+	}
+	int err = s->dry ? 0 : shmb_reap_name(i->name, s->force);
+	if (err == SHMB_EOWNED || err == SHMB_EGONE || err == ENOENT)
+		return 0; /* somebody claimed or removed it meanwhile */
+	if (err) {
+		complain("gc", "%s: %s", i->name, shmb_strerror(err));
+		s->failed = true;
+		return 0;
+	}
+	printf("%s: %s%s\n", i->name, s->dry ? "would be removed, " : "removed, ", human(buf, i->resident));
+	s->removed++;
+	s->bytes += i->resident;
+	return 0;
+}
+
+static int run_gc(int argc, char **argv)
+{
+	struct sweep s = {0};
+	char buf[24];
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--dry-run"))
+			s.dry = true;
+		else if (!strcmp(argv[i], "--force"))
+			s.force = true;
+		else
+			return usage_error(&verb_gc, "%s: not understood", argv[i]);
+	}
+	int err = shmb_list(consider, &s);
+	if (err)
+		return result(&verb_gc, "/dev/shm", err);
+	printf("%u region%s%s, %s\n", s.removed, s.removed == 1 ? "" : "s", s.dry ? " would go" : "", human(buf, s.bytes));
+	return s.failed ? EXIT_FAILED : EXIT_OK;
+}
+
+const struct verb verb_gc = {
+	"gc", run_gc, "[--dry-run] [--force]", "Removes regions whose owner died without removing them",
+	"Only regions of this library, not leaked, whose owner the kernel says is gone. One\n"
+	"that processes are still attached to is spared.\n\n"
+	"  --dry-run   says what would go\n"
+	"  --force     those with processes attached too; they keep their memory\n"};
+
+static int run_rm(int argc, char **argv)
+{
+	bool force = false;
+	int code = EXIT_OK;
+	if (!take_flag(&verb_rm, &argc, argv, "--force", &force))
+		return EXIT_USAGE;
+	if (argc < 2)
+		return usage_error(&verb_rm, "takes regions");
+	for (int i = 1; i < argc; i++) {
+		shmb_info info;
+		int err = shmb_info_name(argv[i], &info);
+		if (!err && !force && (info.owner == SHMB_OWNER_LIVE || info.owner == SHMB_OWNER_UNKNOWN)) {
+			complain("rm", "%s: a living process owns it; --force removes it all the same", argv[i]);
+			code = EXIT_FAILED;
+			continue;
+		}
+		if (!err)
+			err = shmb_remove_name(argv[i]);
+		if (result(&verb_rm, argv[i], err))
+			code = EXIT_FAILED;
+	}
+	return code;
+}
+
+const struct verb verb_rm = {
+	"rm", run_rm, "NAME... [--force]", "Removes regions by name",
+	"Processes that have one mapped keep their memory until they let go of it.\n\n"
+	"  --force   also one that a living process owns\n"};

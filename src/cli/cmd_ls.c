@@ -1,0 +1,91 @@
+/* cmd_ls.c - shmbind ls */
+#include "cli.h"
+
+#include <inttypes.h>
+#include <libsmartcols/libsmartcols.h>
+#include <stdio.h>
+#include <string.h>
+
+struct listing {
+	struct libscols_table *table;
+	bool json, all;
+};
+
+static const char *kind_word(enum shmb_kind k)
+{
+	return k == SHMB_KIND_ARENA ? "arena" : k == SHMB_KIND_RAW ? "raw" : "other";
+}
+
+static const char *owner_word(const shmb_info *i, char buf[24])
+{
+	switch (i->owner) {
+	case SHMB_OWNER_LIVE:
+		snprintf(buf, 24, i->owner_pid ? "pid %d" : "alive", (int)i->owner_pid);
+		return buf;
+	case SHMB_OWNER_DEAD: return "dead";
+	case SHMB_OWNER_NONE: return i->kind == SHMB_KIND_ARENA ? "kept" : "-";
+	default: return "unknown";
+	}
+}
+
+static void bytes_cell(struct libscols_line *line, unsigned column, uint64_t bytes, bool json)
+{
+	char buf[24];
+	if (json)
+		snprintf(buf, sizeof buf, "%" PRIu64, bytes);
+	scols_line_set_data(line, column, json ? buf : human(buf, bytes));
+}
+
+static int add(void *opaque, const shmb_info *i)
+{
+	struct listing *l = opaque;
+	char buf[24];
+	if (i->kind == SHMB_KIND_OTHER && !l->all)
+		return 0;
+	struct libscols_line *line = scols_table_new_line(l->table, NULL);
+	scols_line_set_data(line, 0, i->name);
+	scols_line_set_data(line, 1, kind_word(i->kind));
+	scols_line_set_data(line, 2, owner_word(i, buf));
+	snprintf(buf, sizeof buf, "%" PRIu32, i->attached);
+	scols_line_set_data(line, 3, buf);
+	bytes_cell(line, 4, i->resident, l->json);
+	bytes_cell(line, 5, i->kind == SHMB_KIND_ARENA ? i->capacity : i->size, l->json);
+	snprintf(buf, sizeof buf, "%04o", (unsigned)i->mode);
+	scols_line_set_data(line, 6, buf);
+	scols_line_set_data(line, 7, i->creator);
+	return 0;
+}
+
+static int run(int argc, char **argv)
+{
+	struct listing l = {0};
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--json"))
+			l.json = true;
+		else if (!strcmp(argv[i], "--all"))
+			l.all = true;
+		else
+			return usage_error(&verb_ls, "%s: not understood", argv[i]);
+	}
+	l.table = table_new("regions", l.json);
+	table_column(l.table, l.json ? "name" : "NAME", false, false);
+	table_column(l.table, l.json ? "kind" : "KIND", false, false);
+	table_column(l.table, l.json ? "owner" : "OWNER", false, false);
+	table_column(l.table, l.json ? "attached" : "ATTACHED", true, true);
+	table_column(l.table, l.json ? "resident" : "MEMORY", true, true);
+	table_column(l.table, l.json ? "capacity" : "CAPACITY", true, true);
+	table_column(l.table, l.json ? "mode" : "MODE", false, false);
+	table_column(l.table, l.json ? "creator" : "MADE BY", false, false);
+	int err = shmb_list(add, &l);
+	table_print(l.table);
+	return result(&verb_ls, "/dev/shm", err);
+}
+
+const struct verb verb_ls = {
+	"ls", run, "[--all] [--json]", "Lists the regions in the shm directory",
+	"OWNER is the process that removes the region when it ends; dead: it is gone, and\n"
+	"the next open claims the region or `shmbind gc` removes it; kept: leaked on\n"
+	"purpose. ATTACHED counts processes (raw regions: 1 for any number of them).\n"
+	"MEMORY is what is in use, CAPACITY what could be.\n\n"
+	"  --all    objects of other programs too\n"
+	"  --json   for machines; sizes in bytes\n"};

@@ -1,0 +1,201 @@
+/*
+ * cmd_run.c - shmbind run: a command with the preload shim, supervised.
+ *
+ * Every region that the command and its descendants make carries this run's
+ * tag; when the command has ended, those whose owner is gone are removed,
+ * whichever way it went.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const struct {
+	const char *option, *key;
+	bool flag;
+} options[] = {
+	{"--region", "SHMBIND_REGION", false}, {"--size", "SHMBIND_SIZE", false}, {"--place", "SHMBIND_PLACE", false},
+	{"--exe", "SHMBIND_EXE", false},       {"--fork", "SHMBIND_FORK", false}, {"--full", "SHMBIND_FULL", false},
+	{"--stats", "SHMBIND_STATS", false},   {"--log", "SHMBIND_LOG", false},   {"--keep", "SHMBIND_KEEP", true},
+};
+enum { OPTIONS = sizeof options / sizeof *options };
+
+static volatile pid_t command;
+static char tag[32];
+
+/* ---- the environment ------------------------------------------------------------- */
+
+/* Beside the tool, or where `make install` puts it. */
+static bool find_shim(char out[PATH_MAX])
+{
+	static const char *const places[] = {"libshmbind-preload.so", "../lib/libshmbind-preload.so"};
+	char self[PATH_MAX], path[PATH_MAX + 64];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+	if (n <= 0)
+		return false;
+	self[n] = 0;
+	*strrchr(self, '/') = 0;
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(path, sizeof path, "%s/%s", self, places[i]);
+		if (realpath(path, out))
+			return true;
+	}
+	return false;
+}
+
+static bool set_environment(void)
+{
+	char shim[PATH_MAX], list[2 * PATH_MAX];
+	const char *others = getenv("LD_PRELOAD");
+	struct timespec now;
+	if (!find_shim(shim)) {
+		complain("run", "libshmbind-preload.so is neither beside this tool nor in ../lib");
+		return false;
+	}
+	snprintf(list, sizeof list, "%s%s%s", shim, others && *others ? ":" : "", others ? others : "");
+	setenv("LD_PRELOAD", list, 1);
+	clock_gettime(CLOCK_REALTIME, &now);
+	snprintf(tag, sizeof tag, "%d.%lx", (int)getpid(), (unsigned long)(now.tv_sec * 1000000000L + now.tv_nsec));
+	setenv("SHMBIND_RUN", tag, 1);
+	return true;
+}
+
+/* The index of the command in argv; 0: not understood (said). */
+static int parse(int argc, char **argv)
+{
+	int i = 1;
+	for (; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--"); i++) {
+		size_t len = strcspn(argv[i], "=");
+		unsigned k = 0;
+		while (k < OPTIONS && (strlen(options[k].option) != len || strncmp(options[k].option, argv[i], len)))
+			k++;
+		const char *value = argv[i][len] ? argv[i] + len + 1 : NULL;
+		if (k < OPTIONS && options[k].flag && !value)
+			value = "1";
+		else if (k < OPTIONS && !value)
+			value = i + 1 < argc ? argv[++i] : NULL;
+		if (k == OPTIONS || !value) {
+			usage_error(&verb_run, k == OPTIONS ? "%s: no such option" : "%s: takes a value", argv[i]);
+			return 0;
+		}
+		setenv(options[k].key, value, 1);
+	}
+	if (i < argc && !strcmp(argv[i], "--"))
+		i++;
+	if (i >= argc) {
+		usage_error(&verb_run, "which command?");
+		return 0;
+	}
+	return i;
+}
+
+/* ---- supervising -------------------------------------------------------------------- */
+
+static void forward(int sig)
+{
+	int saved = errno;
+	if (command > 0)
+		kill(command, sig);
+	errno = saved;
+}
+
+/* The terminal sends its own signals to the command too; others are passed on. */
+static void catch_signals(void)
+{
+	static const int passed[] = {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCONT};
+	struct sigaction ignore = {.sa_handler = SIG_IGN}, pass = {.sa_handler = forward, .sa_flags = SA_RESTART};
+	sigaction(SIGINT, &ignore, NULL);
+	sigaction(SIGQUIT, &ignore, NULL);
+	for (unsigned i = 0; i < sizeof passed / sizeof *passed; i++)
+		sigaction(passed[i], &pass, NULL);
+}
+
+static int sweep_one(void *opaque, const shmb_info *info)
+{
+	(void)opaque;
+	if (info->kind != SHMB_KIND_ARENA || strcmp(info->run, tag) || info->owner != SHMB_OWNER_DEAD)
+		return 0;
+	int err = shmb_reap_name(info->name, 1);
+	if (err && err != SHMB_EOWNED && err != SHMB_EGONE && err != ENOENT)
+		complain("run", "%s: %s", info->name, shmb_strerror(err));
+	return 0;
+}
+
+static int wait_for_command(void)
+{
+	int status;
+	for (;;) {
+		pid_t pid = waitpid(command, &status, 0);
+		if (pid == command)
+			return status;
+		if (pid < 0 && errno != EINTR)
+			return 0;
+	}
+}
+
+/* Ends as the command ended: with its status, or by its signal. */
+static int end_like(int status)
+{
+	struct rlimit no_core = {0, 0};
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	setrlimit(RLIMIT_CORE, &no_core); /* the command's own is the interesting one */
+	fflush(NULL);
+	signal(WTERMSIG(status), SIG_DFL);
+	sigset_t all;
+	sigemptyset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	raise(WTERMSIG(status));
+	return 128 + WTERMSIG(status);
+}
+
+static int run(int argc, char **argv)
+{
+	sigset_t all, before;
+	int first = argc > 1 && !strcmp(argv[1], "--help") ? 0 : parse(argc, argv);
+	if (!first || !set_environment())
+		return first ? EXIT_FAILED : EXIT_USAGE;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	command = fork();
+	if (command < 0) {
+		complain("run", "fork: %s", strerror(errno));
+		return EXIT_FAILED;
+	}
+	if (command == 0) {
+		sigprocmask(SIG_SETMASK, &before, NULL);
+		execvp(argv[first], argv + first);
+		complain("run", "%s: %s", argv[first], strerror(errno));
+		_exit(errno == ENOENT ? 127 : 126);
+	}
+	catch_signals();
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	int status = wait_for_command();
+	(void)shmb_list(sweep_one, NULL);
+	return end_like(status);
+}
+
+const struct verb verb_run = {
+	"run", run, "[--region NAME] [--size N] [--place RULES] ... [--] COMMAND [ARG...]",
+	"Runs a command with chosen allocations in a region",
+	"When the command has ended, in whatever way, its regions are removed; the exit\n"
+	"status, or the signal, is the command's. Each option sets a variable that the\n"
+	"command's children inherit; shmbind-preload(7) tells of each:\n\n"
+	"  --region NAME   SHMBIND_REGION  %p: process id, %e: executable; default /%e.%p\n"
+	"  --size N        SHMBIND_SIZE    capacity, with K M G T; default 64G, not memory\n"
+	"  --place RULES   SHMBIND_PLACE   all, size=64K.., ... ; default size=64K..\n"
+	"  --exe GLOBS     SHMBIND_EXE     executables that take part, separated by ':'\n"
+	"  --fork HOW      SHMBIND_FORK    copy or share\n"
+	"  --full HOW      SHMBIND_FULL    fallback, enomem or abort\n"
+	"  --stats WHERE   SHMBIND_STATS   at exit: stderr, or a path; .json gives JSON\n"
+	"  --keep          SHMBIND_KEEP    the region stays after the command\n"
+	"  --log N         SHMBIND_LOG     0 quiet, 1 a line, 2 more\n"};

@@ -1,0 +1,39 @@
+/* cmd_stats.c - shmbind stats, shmbind check */
+#include "cli.h"
+
+#include <stdio.h>
+
+static int run_stats(int argc, char **argv)
+{
+	bool json = false;
+	if (!take_flag(&verb_stats, &argc, argv, "--json", &json))
+		return EXIT_USAGE;
+	if (argc != 2)
+		return usage_error(&verb_stats, "takes one region");
+	return result(&verb_stats, argv[1], shmb_stats_name(argv[1], to_stdout, NULL, json ? "J" : ""));
+}
+
+const struct verb verb_stats = {
+	"stats", run_stats, "NAME [--json]", "Prints what is in an arena region, while it is in use",
+	"Live blocks by size class, what lies free in caches, what is free, and the\n"
+	"processes attached. The program is not stopped: with writers at work the sums are\n"
+	"those of a moving heap.\n\n"
+	"  --json   for machines; sizes in bytes, \"schema\" says which form\n"};
+
+static int run_check(int argc, char **argv)
+{
+	if (argc != 2)
+		return usage_error(&verb_check, "takes one region");
+	int err = shmb_check_name(argv[1], to_stdout, NULL);
+	if (err == SHMB_ECORRUPT) {
+		(void)result(&verb_check, argv[1], err);
+		return EXIT_CORRUPT;
+	}
+	return result(&verb_check, argv[1], err);
+}
+
+const struct verb verb_check = {
+	"check", run_check, "NAME", "Walks every invariant of an arena region, without trusting it",
+	"Works on a region in use and on what a crash left, changes nothing. Prints one line\n"
+	"for each contradiction, then the sums; says whether anybody was writing, since\n"
+	"only then can they be off. Exit status 3 where there were contradictions.\n"};

@@ -1,0 +1,186 @@
+/*
+ * info.c - what lies in the shm directory: whose it is, whether anybody
+ * living owns it, and its removal.
+ */
+#include "format.h"
+#include "region.h"
+#include "sys.h"
+#include "view.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum shmb_owner owner_of(int fd, const struct stat *st)
+{
+	switch (lease_probe(fd, LEASE_OWNER, 1)) {
+	case LIVE_YES: return SHMB_OWNER_LIVE;
+	case LIVE_NO: return st->st_mode & S_ISVTX ? SHMB_OWNER_DEAD : SHMB_OWNER_NONE;
+	default: return SHMB_OWNER_UNKNOWN;
+	}
+}
+
+static uint32_t slots_live(int fd, const struct header_shm *h)
+{
+	uint32_t n = 0, high = atomic_load(&h->slots_high);
+	for (unsigned i = 0; i < high && i < SLOTS; i++)
+		n += lease_probe(fd, LEASE_SLOT + i, 1) != LIVE_NO;
+	return n;
+}
+
+static void info_arena(int fd, const struct header_shm *h, shmb_info *out)
+{
+	out->kind = SHMB_KIND_ARENA;
+	out->owner_pid = out->owner == SHMB_OWNER_LIVE ? (int32_t)atomic_load(&h->owner_pid) : 0;
+	out->attached = slots_live(fd, h);
+	out->capacity = h->capacity;
+	out->created_ns = h->created_ns;
+	memcpy(out->creator, h->creator_name, sizeof out->creator);
+	memcpy(out->run, h->run, sizeof out->run);
+}
+
+static int info_fd(int fd, const char *canonical, shmb_info *out)
+{
+	struct header_shm h;
+	struct layout l;
+	struct stat st;
+	int err = sys_fstat(fd, &st);
+	if (err)
+		return err;
+	memset(out, 0, sizeof *out);
+	snprintf(out->name, sizeof out->name, "%s", canonical);
+	out->owner = owner_of(fd, &st);
+	out->mode = st.st_mode & 0777;
+	out->uid = st.st_uid;
+	out->size = (uint64_t)st.st_size;
+	out->resident = (uint64_t)st.st_blocks * 512;
+	if (!format_read(fd, out->size, &h, &l)) {
+		info_arena(fd, &h, out);
+		return 0;
+	}
+	bool ours = out->owner == SHMB_OWNER_LIVE || (st.st_mode & S_ISVTX);
+	out->kind = ours ? SHMB_KIND_RAW : SHMB_KIND_OTHER;
+	out->attached = lease_probe(fd, LEASE_RAW, 1) == LIVE_YES;
+	return 0;
+}
+
+int shmb_info_name(const char *name, shmb_info *out)
+{
+	char canonical[NAME_MAX_BYTES + 2];
+	uint64_t size;
+	int fd;
+	int err = view_file(name, &fd, &size);
+	if (err)
+		return err;
+	(void)region_name(name, canonical);
+	err = info_fd(fd, canonical, out);
+	sys_close(fd);
+	return err;
+}
+
+static int plain_file(const struct dirent *e)
+{
+	return e->d_type == DT_REG || e->d_type == DT_UNKNOWN;
+}
+
+int shmb_list(int (*each)(void *opaque, const shmb_info *info), void *opaque)
+{
+	struct dirent **entries;
+	int saved = errno;
+	int n = scandir(SHM_DIR, &entries, plain_file, alphasort);
+	int err = n < 0 ? errno : 0, stop = 0;
+	errno = saved;
+	for (int i = 0; i < n; i++) {
+		shmb_info info;
+		if (!stop && !shmb_info_name(entries[i]->d_name, &info)) /* gone, or not for us to read */
+			stop = each(opaque, &info);
+		free(entries[i]);
+	}
+	if (n >= 0)
+		free(entries);
+	return err ? err : stop;
+}
+
+static bool in_use(const shmb_info *info)
+{
+	return info->attached != 0;
+}
+
+int shmb_reap_name(const char *name, int force)
+{
+	shmb_info info;
+	uint64_t size;
+	int fd;
+	int err = shmb_info_name(name, &info);
+	if (err)
+		return err;
+	if (info.owner == SHMB_OWNER_LIVE)
+		return SHMB_EOWNED;
+	if (info.owner != SHMB_OWNER_DEAD)
+		return EPERM;
+	if (in_use(&info) && !force)
+		return EBUSY;
+	err = view_file(name, &fd, &size);
+	if (err)
+		return err;
+	err = region_reap(fd, info.name);
+	sys_close(fd);
+	return err;
+}
+
+int shmb_remove_name(const char *name)
+{
+	char canonical[NAME_MAX_BYTES + 2], path[sizeof SHM_DIR + NAME_MAX_BYTES + 2];
+	int err = region_name(name, canonical);
+	if (err)
+		return err;
+	region_path(canonical, path, sizeof path);
+	return sys_unlink(path);
+}
+
+/* ---- contents ------------------------------------------------------------------- */
+
+struct walker {
+	const struct view *v;
+	int (*each)(void *opaque, const shmb_block_info *b);
+	void *opaque;
+};
+
+static int walk_block(void *ctx, const struct view_block *b)
+{
+	static const enum shmb_block_state states[] = {
+		[BLOCK_LIVE] = SHMB_BLOCK_LIVE, [BLOCK_CACHED] = SHMB_BLOCK_CACHED, [BLOCK_STRAY] = SHMB_BLOCK_STRAY};
+	const struct walker *w = ctx;
+	shmb_block_info info = {.ref = w->v->lay.data + b->off,
+	                        .size = b->size,
+	                        .state = states[b->state],
+	                        .pid = view_holder_pid(w->v, b->holder)};
+	return w->each(w->opaque, &info);
+}
+
+int shmb_walk_name(const char *name, int (*each)(void *opaque, const shmb_block_info *b), void *opaque)
+{
+	struct view v;
+	int err = view_open_name(&v, name);
+	if (err)
+		return err;
+	struct walker w = {&v, each, opaque};
+	err = view_each_block(&v, walk_block, &w);
+	view_close(&v);
+	return err;
+}
+
+int shmb_read_name(const char *name, shmb_ref ref, void *buf, size_t len, size_t *got)
+{
+	uint64_t size;
+	int fd;
+	int err = view_file(name, &fd, &size);
+	if (err)
+		return err;
+	*got = ref >= size ? 0 : len < size - ref ? len : (size_t)(size - ref);
+	err = sys_pread(fd, buf, *got, ref);
+	sys_close(fd);
+	return err;
+}

@@ -1,0 +1,42 @@
+/*
+ * preload_api.h - what the preload shim needs besides the public header.
+ *
+ * A snapshot is a private copy of what an arena holds, at a mirror address,
+ * made before a fork and put in the region's place in the child: the child
+ * sees its parent's blocks as fork promises, and the parent goes on sharing.
+ */
+#ifndef SHMB_PRELOAD_API_H
+#define SHMB_PRELOAD_API_H
+
+#include "shmbind.h"
+
+#include <stdbool.h>
+
+struct snapshot {
+	void *mirror; /* NULL: none */
+	size_t size;
+};
+
+/*
+ * Copies every live page of `a`, data first and tables last, so that each
+ * block that a copied pointer leads to is known. Other threads may write
+ * meanwhile: each page is as it was at some moment during the call.
+ */
+int preload_snapshot_take(shmb_arena *a, struct snapshot *s);
+
+/* In the parent, after the fork. */
+void preload_snapshot_discard(struct snapshot *s);
+
+/* In the child: the copy is the arena from now on, and nothing more is issued from it. */
+void preload_snapshot_adopt(shmb_arena *a, struct snapshot *s);
+
+/* Frees p if it lies in any arena; false: it is none of ours. */
+bool preload_free(void *p);
+
+/* Counts a request that was chosen and went to the ordinary heap. */
+void preload_count_fallback(shmb_arena *a);
+
+/* Unlinks what this process owns: for _exit, from any context. */
+void preload_exit(void);
+
+#endif

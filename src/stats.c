@@ -1,0 +1,221 @@
+/*
+ * stats.c - what is in an arena, for people and in JSON.
+ *
+ * Everything is counted from a copy of the tables (view.c), so the program is
+ * not stopped and nothing it says of itself is taken on trust.
+ */
+#include "engine.h"
+#include "format.h"
+#include "out.h"
+#include "sys.h"
+#include "view.h"
+
+#include <string.h>
+
+struct tally {
+	struct {
+		uint64_t live, cached, stray;
+	} classes[CLASSES + 1]; /* the last: runs of units */
+	uint64_t live_bytes, cached_bytes, stray_bytes, large_bytes;
+	uint64_t units[SPAN_KINDS], dirty, orphaned;
+};
+
+static int count_block(void *ctx, const struct view_block *b)
+{
+	struct tally *t = ctx;
+	if (b->state == BLOCK_LIVE) {
+		t->classes[b->class].live++;
+		t->live_bytes += b->size;
+		t->large_bytes += b->class == CLASSES ? b->size : 0;
+	} else if (b->state == BLOCK_CACHED) {
+		t->classes[b->class].cached++;
+		t->cached_bytes += b->size;
+	} else {
+		t->classes[b->class].stray++;
+		t->stray_bytes += b->size;
+	}
+	return 0;
+}
+
+static void count(const struct view *v, struct tally *t)
+{
+	memset(t, 0, sizeof *t);
+	for (uint64_t u = 0; u < v->ready; u++) {
+		enum span_kind k = span_kind_of(v->spans[u]);
+		t->units[k < SPAN_KINDS ? k : SPAN_TAKING]++;
+		t->dirty += k == SPAN_FREE && span_aux(v->spans[u]);
+		t->orphaned += k == SPAN_SMALL && !view_holder_live(v, span_holder(v->spans[u]));
+	}
+	t->units[SPAN_FREE] += v->lay.units - v->ready;
+	(void)view_each_block(v, count_block, t);
+}
+
+/* ---- text ------------------------------------------------------------------------- */
+
+static void text_slots(const struct out *o, const struct view *v)
+{
+	for (unsigned i = 0; i < v->slots_n; i++) {
+		const struct slot_shm *s = &v->slots[i];
+		uint32_t word = atomic_load(&s->word);
+		unsigned threads = 0;
+		if (!view_holder_live(v, holder_make(i, word >> 8)))
+			continue;
+		for (unsigned k = 0; k < v->threads_n; k++)
+			threads += atomic_load(&v->threads[k].owner) == holder_make(i, word >> 8);
+		out_print(o, "  slot %-3u  pid %-8d %-16.15s %u thread%s with caches\n", i, (int)atomic_load(&s->pid), s->name,
+		          threads, threads == 1 ? "" : "s");
+	}
+}
+
+static void text_classes(const struct out *o, const struct tally *t)
+{
+	char a[24];
+	out_print(o, "\n  %10s %12s %12s %10s %12s\n", "size", "live", "cached", "stray", "live bytes");
+	for (unsigned c = 0; c < CLASSES; c++)
+		if (t->classes[c].live || t->classes[c].cached || t->classes[c].stray)
+			out_print(o, "  %10u %12lu %12lu %10lu %12s\n", class_size(c), (unsigned long)t->classes[c].live,
+			          (unsigned long)t->classes[c].cached, (unsigned long)t->classes[c].stray,
+			          out_bytes(a, t->classes[c].live * class_size(c)));
+	if (t->classes[CLASSES].live)
+		out_print(o, "  %10s %12lu %12s %10s %12s\n", "> 56 KiB", (unsigned long)t->classes[CLASSES].live, "-", "-",
+		          out_bytes(a, t->large_bytes));
+}
+
+static void text_print(const struct out *o, const char *name, const struct view *v, const struct tally *t)
+{
+	char a[24], b[24], c[24], d[24];
+	uint64_t blocks = 0;
+	for (unsigned i = 0; i <= CLASSES; i++)
+		blocks += t->classes[i].live;
+	out_print(o, "region %s: %s for blocks, made by %s (pid %d)\n", name, out_bytes(a, v->h.capacity), v->h.creator_name,
+	          (int)v->h.creator_pid);
+	out_print(o, "  live       %12s in %lu block%s\n", out_bytes(a, t->live_bytes), (unsigned long)blocks,
+	          blocks == 1 ? "" : "s");
+	out_print(o, "  cached     %12s free in magazines, %s stray\n", out_bytes(a, t->cached_bytes),
+	          out_bytes(b, t->stray_bytes));
+	out_print(o, "  units      %12s small, %s large, %s free of which %s still populated\n",
+	          out_bytes(a, t->units[SPAN_SMALL] << UNIT_SHIFT), out_bytes(b, t->large_bytes),
+	          out_bytes(c, t->units[SPAN_FREE] << UNIT_SHIFT), out_bytes(d, t->dirty << UNIT_SHIFT));
+	out_print(o, "  orphaned   %12s of small units, %u recoveries\n", out_bytes(a, t->orphaned << UNIT_SHIFT),
+	          atomic_load(&v->h.recoveries));
+	out_print(o, "  refused    %12lu requests, %lu went to the ordinary heap\n", (unsigned long)atomic_load(&v->h.enomem),
+	          (unsigned long)atomic_load(&v->h.fallbacks));
+	text_slots(o, v);
+	text_classes(o, t);
+}
+
+/* ---- JSON ------------------------------------------------------------------------- */
+
+static void json_number(const struct out *o, const char *key, uint64_t value, const char *after)
+{
+	out_print(o, "\"%s\":%lu%s", key, (unsigned long)value, after);
+}
+
+static void json_slots(const struct out *o, const struct view *v)
+{
+	const char *comma = "";
+	out_print(o, "\"slots\":[");
+	for (unsigned i = 0; i < v->slots_n; i++) {
+		struct slot_shm *s = &v->slots[i];
+		if (!view_holder_live(v, holder_make(i, atomic_load(&s->word) >> 8)))
+			continue;
+		s->name[PROC_NAME - 1] = 0;
+		out_print(o, "%s{\"slot\":%u,\"pid\":%d,\"start\":%lu,\"name\":", comma, i, (int)atomic_load(&s->pid),
+		          (unsigned long)atomic_load(&s->start));
+		out_json_string(o, s->name);
+		out_print(o, "}");
+		comma = ",";
+	}
+	out_print(o, "],");
+}
+
+static void json_classes(const struct out *o, const struct tally *t)
+{
+	out_print(o, "\"classes\":[");
+	for (unsigned c = 0; c < CLASSES; c++)
+		out_print(o, "%s{\"size\":%u,\"live\":%lu,\"cached\":%lu,\"stray\":%lu}", c ? "," : "", class_size(c),
+		          (unsigned long)t->classes[c].live, (unsigned long)t->classes[c].cached,
+		          (unsigned long)t->classes[c].stray);
+	out_print(o, "],\"large\":{");
+	json_number(o, "blocks", t->classes[CLASSES].live, ",");
+	json_number(o, "bytes", t->large_bytes, "}");
+}
+
+static void json_print(const struct out *o, const char *name, const struct view *v, const struct tally *t)
+{
+	out_print(o, "{\"schema\":1,\"region\":");
+	out_json_string(o, name);
+	out_print(o, ",\"creator\":{\"pid\":%d,\"name\":", (int)v->h.creator_pid);
+	out_json_string(o, v->h.creator_name);
+	out_print(o, "},");
+	json_number(o, "created_ns", v->h.created_ns, ",");
+	json_number(o, "capacity", v->h.capacity, ",");
+	json_number(o, "base", v->h.base, ",");
+	json_number(o, "live_bytes", t->live_bytes, ",");
+	json_number(o, "cached_bytes", t->cached_bytes, ",");
+	json_number(o, "stray_bytes", t->stray_bytes, ",");
+	json_number(o, "small_units", t->units[SPAN_SMALL], ",");
+	json_number(o, "large_units", t->units[SPAN_HEAD] + t->units[SPAN_CONT], ",");
+	json_number(o, "free_units", t->units[SPAN_FREE], ",");
+	json_number(o, "moving_units", t->units[SPAN_TAKING], ",");
+	json_number(o, "populated_free_units", t->dirty, ",");
+	json_number(o, "orphaned_units", t->orphaned, ",");
+	json_number(o, "recoveries", atomic_load(&v->h.recoveries), ",");
+	json_number(o, "enomem", atomic_load(&v->h.enomem), ",");
+	json_number(o, "fallbacks", atomic_load(&v->h.fallbacks), ",");
+	json_slots(o, v);
+	json_classes(o, t);
+}
+
+/* ---- entry points ------------------------------------------------------------------- */
+
+static void print(const struct out *o, const char *name, struct view *v, const char *opts, struct shmb_arena *mine)
+{
+	struct tally t;
+	bool json = opts && strchr(opts, 'J');
+	bool engine = mine && mine->engine && !(opts && strchr(opts, 'j'));
+	count(v, &t);
+	if (json) {
+		json_print(o, name, v, &t);
+		if (engine) {
+			out_print(o, ",\"engine\":");
+			engine_stats(mine, o->write, o->opaque, "Jmdblx");
+		}
+		out_print(o, "}\n");
+		return;
+	}
+	text_print(o, name, v, &t);
+	if (engine)
+		engine_stats(mine, o->write, o->opaque, "gmdblxe");
+}
+
+int shmb_stats_print(shmb_arena *a, shmb_write_cb *write, void *opaque, const char *opts)
+{
+	struct out o = {write, opaque};
+	struct view v;
+	int fd;
+	int err = region_descriptor(a->region, &fd);
+	if (err)
+		return err;
+	err = view_open_fd(&v, fd);
+	sys_close(fd);
+	if (err)
+		return err;
+	print(&o, shmb_region_name(a->region), &v, opts, a);
+	view_close(&v);
+	return 0;
+}
+
+int shmb_stats_name(const char *name, shmb_write_cb *write, void *opaque, const char *opts)
+{
+	struct out o = {write, opaque};
+	char canonical[NAME_MAX_BYTES + 2];
+	struct view v;
+	int err = view_open_name(&v, name);
+	if (err)
+		return err;
+	(void)region_name(name, canonical);
+	print(&o, canonical, &v, opts, NULL);
+	view_close(&v);
+	return 0;
+}

@@ -1,0 +1,209 @@
+/*
+ * view.c - the tables of an arena region, copied with pread(2) by somebody
+ * who is not part of it. Never maps the region: reading a hole through a
+ * mapping would allocate it, and a truncated file would be SIGBUS.
+ *
+ * Counts and words are clamped or checked before they index anything. The
+ * copy is not atomic; who needs to know whether it is consistent takes two.
+ */
+#include "view.h"
+
+#include "format.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64 };
+
+int view_file(const char *name, int *fd, uint64_t *size)
+{
+	char canonical[NAME_MAX_BYTES + 2], path[sizeof SHM_DIR + NAME_MAX_BYTES + 2];
+	struct stat st;
+	int err = region_name(name, canonical);
+	if (err)
+		return err;
+	region_path(canonical, path, sizeof path);
+	err = sys_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, fd);
+	if (err)
+		return err == ENXIO ? ENODEV : err;
+	err = sys_fstat(*fd, &st);
+	if (!err && !S_ISREG(st.st_mode))
+		err = ENODEV;
+	if (err)
+		sys_close(*fd);
+	else
+		*size = (uint64_t)st.st_size;
+	return err;
+}
+
+/* ---- copying ------------------------------------------------------------------- */
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* The copied tables, one after the other in one mapping. */
+struct part {
+	size_t at;      /* where in struct view its pointer is */
+	uint64_t off;   /* in the file */
+	uint64_t bytes;
+};
+
+static unsigned parts_of(struct view *v, struct part parts[8])
+{
+	const struct layout *l = &v->lay;
+	unsigned n = 0;
+	v->ready = least(atomic_load(&v->h.units_ready), l->units);
+	v->slots_n = (uint32_t)least(atomic_load(&v->h.slots_high), SLOTS);
+	v->threads_n = (uint32_t)least(atomic_load(&v->h.threads_ready), THREADS);
+	v->mags_n = (uint32_t)least(atomic_load(&v->h.mags_ready), MAGS);
+	parts[n++] = (struct part){offsetof(struct view, spans), l->spans, v->ready * sizeof(span_t)};
+	parts[n++] = (struct part){offsetof(struct view, pages), l->pages, v->ready * UNIT_PAGES * sizeof(page_t)};
+	parts[n++] = (struct part){offsetof(struct view, depots), l->depots, CLASSES * sizeof(struct depot_shm)};
+	parts[n++] = (struct part){offsetof(struct view, slots), l->slots, v->slots_n * sizeof(struct slot_shm)};
+	parts[n++] = (struct part){offsetof(struct view, threads), l->threads, v->threads_n * sizeof(struct thread_shm)};
+	parts[n++] = (struct part){offsetof(struct view, mags), l->mags, v->mags_n * sizeof(struct mag_shm)};
+	return n;
+}
+
+static bool is_small(const struct view *v, uint64_t unit)
+{
+	return unit < SMALL_UNITS && span_kind_of(v->spans[unit]) == SPAN_SMALL;
+}
+
+static int copy_blocks(struct view *v, int fd)
+{
+	int err = 0;
+	for (uint64_t u = 0; u < v->ready && !err;) {
+		uint64_t n = 0;
+		while (n < BATCH_UNITS && u + n < v->ready && is_small(v, u + n))
+			n++;
+		if (n)
+			err = sys_pread(fd, v->blocks + u * UNIT_GRAINS, n * UNIT_GRAINS, v->lay.blockmap + u * UNIT_GRAINS);
+		u += n ? n : 1;
+	}
+	return err;
+}
+
+static int copy(struct view *v, int fd)
+{
+	struct part parts[8];
+	unsigned n = parts_of(v, parts);
+	uint64_t at = 0;
+	for (unsigned i = 0; i < n; i++)
+		at += round_up(parts[i].bytes, PAGE);
+	v->memory_len = at + v->ready * UNIT_GRAINS + PAGE;
+	int err = sys_map(NULL, v->memory_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
+	                  &v->memory);
+	if (err)
+		return err;
+	char *to = v->memory;
+	for (unsigned i = 0; i < n && !err; i++) {
+		*(void **)((char *)v + parts[i].at) = to;
+		err = sys_pread(fd, to, parts[i].bytes, parts[i].off);
+		to += round_up(parts[i].bytes, PAGE);
+	}
+	v->blocks = (uint8_t *)to;
+	for (unsigned i = 0; i < v->slots_n; i++)
+		v->slot_alive[i] = lease_probe(fd, LEASE_SLOT + i, 1) != LIVE_NO;
+	if (!err)
+		err = copy_blocks(v, fd);
+	if (err)
+		view_close(v);
+	return err == EIO ? SHMB_ECORRUPT : err; /* the file became shorter meanwhile */
+}
+
+int view_open_fd(struct view *v, int fd)
+{
+	struct stat st;
+	int err = sys_fstat(fd, &st);
+	if (!err)
+		err = format_read(fd, (uint64_t)st.st_size, &v->h, &v->lay);
+	return err ? err : copy(v, fd);
+}
+
+int view_open_name(struct view *v, const char *name)
+{
+	uint64_t size;
+	int fd;
+	int err = view_file(name, &fd, &size);
+	if (err)
+		return err;
+	err = view_open_fd(v, fd);
+	sys_close(fd);
+	return err;
+}
+
+void view_close(struct view *v)
+{
+	if (v->memory)
+		sys_unmap(v->memory, v->memory_len);
+	v->memory = NULL;
+}
+
+/* ---- reading --------------------------------------------------------------------- */
+
+bool view_holder_live(const struct view *v, holder_t h)
+{
+	unsigned s = holder_slot(h);
+	return h && s < v->slots_n && v->slot_alive[s] && atomic_load(&v->slots[s].word) == ((h & GEN_MASK) << 8 | SLOT_LIVE);
+}
+
+int32_t view_holder_pid(const struct view *v, holder_t h)
+{
+	return view_holder_live(v, h) ? atomic_load(&v->slots[holder_slot(h)].pid) : 0;
+}
+
+struct walk {
+	const struct view *v;
+	int (*each)(void *ctx, const struct view_block *b);
+	void *ctx;
+};
+
+static int walk_small(const struct walk *w, uint64_t unit)
+{
+	const uint8_t *map = w->v->blocks + unit * UNIT_GRAINS;
+	holder_t holder = span_holder(w->v->spans[unit]);
+	int stop = 0;
+	for (unsigned i = 0; i < UNIT_GRAINS && !stop; i++) {
+		if (i % 8 == 0 && *(const uint64_t *)(map + i) == 0) {
+			i += 7;
+			continue;
+		}
+		enum block_state state = block_state_of(map[i]);
+		unsigned class = block_class(map[i]);
+		if (state == BLOCK_NONE || class >= CLASSES)
+			continue;
+		struct view_block b = {.off = (unit << UNIT_SHIFT) + ((uint64_t)i << GRAIN_SHIFT),
+		                       .size = class_size(class),
+		                       .state = state,
+		                       .class = class,
+		                       .holder = holder};
+		stop = w->each(w->ctx, &b);
+	}
+	return stop;
+}
+
+int view_each_block(const struct view *v, int (*each)(void *ctx, const struct view_block *b), void *ctx)
+{
+	struct walk w = {v, each, ctx};
+	int stop = 0;
+	for (uint64_t u = 0; u < v->ready && !stop; u++) {
+		span_t s = v->spans[u];
+		if (is_small(v, u)) {
+			stop = walk_small(&w, u);
+		} else if (span_kind_of(s) == SPAN_HEAD && span_aux(s) && span_aux(s) <= v->ready - u) {
+			struct view_block b = {.off = u << UNIT_SHIFT,
+			                       .size = span_aux(s) << UNIT_SHIFT,
+			                       .state = BLOCK_LIVE,
+			                       .class = CLASSES,
+			                       .holder = span_holder(s)};
+			stop = each(ctx, &b);
+			u += span_aux(s) - 1;
+		}
+	}
+	return stop;
+}

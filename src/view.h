@@ -1,0 +1,50 @@
+/*
+ * view.h - the tables of an arena region as they were at one moment, copied,
+ * for those who look from outside. See view.c.
+ */
+#ifndef SHMB_VIEW_H
+#define SHMB_VIEW_H
+
+#include "arena.h"
+
+#include <stddef.h>
+
+struct view {
+	struct header_shm h;
+	struct layout lay;
+	uint64_t ready; /* units that have tables; what follows is that long or as the header says */
+	uint32_t slots_n, threads_n, mags_n;
+	bool slot_alive[SLOTS]; /* its lease was held */
+	span_t *spans;
+	page_t *pages;
+	struct depot_shm *depots;
+	struct slot_shm *slots;
+	struct thread_shm *threads;
+	struct mag_shm *mags;
+	uint8_t *blocks; /* of SMALL units; zeros elsewhere, and not all there */
+	void *memory;
+	uint64_t memory_len;
+};
+
+/* Copies the tables of the arena region `name`, or of the open one behind `fd`. */
+int view_open_name(struct view *v, const char *name);
+int view_open_fd(struct view *v, int fd);
+void view_close(struct view *v);
+
+/* What a unit, page or slot word says, made safe to use. */
+bool view_holder_live(const struct view *v, holder_t h);
+int32_t view_holder_pid(const struct view *v, holder_t h); /* 0: stale */
+
+/* Opens the object a name stands for, read-only, whatever it is but a plain file. */
+int view_file(const char *name, int *fd, uint64_t *size);
+
+/* Calls `each` for every block in order; stops when it returns other than 0 and returns that. */
+struct view_block {
+	uint64_t off, size; /* in the data */
+	enum block_state state;
+	unsigned class; /* CLASSES: a run of units */
+	holder_t holder;
+};
+int view_each_block(const struct view *v, int (*each)(void *ctx, const struct view_block *b), void *ctx);
+
+#endif
