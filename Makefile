@@ -27,10 +27,10 @@ say = @$(if $(V),:,printf '  %-5s %s\n')
 LAYER_0 := error sys class
 LAYER_1 := layout blockmap hint lease window
 LAYER_2 := region reaper raw box format
-LAYER_3 := arena slot span page recover
-LAYER_4 := engine orphan misuse
-LAYER_5 := tenure context magazine
-LAYER_6 := large heap ref handle snapshot
+LAYER_3 := arena slot span page
+LAYER_4 := engine orphan ref misuse
+LAYER_5 := context magazine recover tenure
+LAYER_6 := large heap handle snapshot
 LAYER_7 := out view stats info check
 LAYERS := $(LAYER_0) $(LAYER_1) $(LAYER_2) $(LAYER_3) $(LAYER_4) $(LAYER_5) $(LAYER_6) $(LAYER_7)
 

@@ -6,7 +6,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 build=$1
-want=$(grep -v '^ \*' include/shmbind.h | grep -oE '\bshmb_[a-z_]+\(' | tr -d '(' | sort -u)
+want=$(grep -v '^ \*\|^typedef' include/shmbind.h | grep -oE '\bshmb_[a-z_]+\(' | tr -d '(' | sort -u)
 have=$(nm -D --defined-only "$build/libshmbind.so.0" | awk '$2 ~ /[TDBRVW]/ {print $3}' | sed 's/@.*//' | sort -u)
 bad=0
 diff <(echo "$want") <(echo "$have") >&2 || { echo "check-symbols: libshmbind.so.0 (>) against shmbind.h (<)" >&2; bad=1; }

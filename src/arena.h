@@ -50,10 +50,9 @@ struct shmb_arena {
 	_Atomic bool closed;
 	_Atomic bool retired; /* a private snapshot of another process's: nothing is issued from it */
 
-	/* This process's tenure: valid while `pid` is the caller's. */
+	/* This process's tenure. */
 	_Atomic holder_t holder; /* 0: no slot yet */
 	struct lease slot_lease;
-	pid_t pid;
 	struct engine *engine;
 	struct page_heap page_heap;
 	struct tctx *contexts; /* THREADS of them, sparse; number i uses thread record i */

@@ -2,7 +2,7 @@
 #include "misuse.h"
 
 #include "error.h"
-#include "heap.h"
+#include "ref.h"
 #include "window.h"
 
 _Noreturn void misuse_report(const char *what, const struct shmb_arena *a, const void *p, const char *why)
@@ -25,7 +25,7 @@ static const char *why_not(const struct shmb_arena *a, uint64_t off)
 		if (s == BLOCK_CACHED || s == BLOCK_STRAY)
 			return "double free";
 	}
-	return heap_find(a, off, &in) ? "points into a block, not at its start" : "no live block starts here";
+	return ref_find(a, off, &in) ? "points into a block, not at its start" : "no live block starts here";
 }
 
 struct misuse_seen misuse_check_live(const char *what, const struct shmb_arena *a, const void *p)

@@ -2,9 +2,7 @@
  * ref.c - offsets as names of blocks between processes, and what an offset
  * points into.
  */
-#include "heap.h"
-
-#include "span.h"
+#include "ref.h"
 
 static bool find_small(const struct shmb_arena *a, uint64_t off, struct block_view *out)
 {
@@ -22,7 +20,7 @@ static bool find_small(const struct shmb_arena *a, uint64_t off, struct block_vi
 	return b == block_make(BLOCK_LIVE, page_class(w)) && off - start < size;
 }
 
-bool heap_find(const struct shmb_arena *a, uint64_t off, struct block_view *out)
+bool ref_find(const struct shmb_arena *a, uint64_t off, struct block_view *out)
 {
 	uint64_t unit = off >> UNIT_SHIFT;
 	if (unit >= units_ready(a))
@@ -47,7 +45,7 @@ void *shmb_deref(const shmb_arena *a, shmb_ref ref, size_t len)
 {
 	struct block_view b;
 	uint64_t off = ref - a->lay.data;
-	if (ref < a->lay.data || off >= a->lay.units << UNIT_SHIFT || !heap_find(a, off, &b))
+	if (ref < a->lay.data || off >= a->lay.units << UNIT_SHIFT || !ref_find(a, off, &b))
 		return NULL;
 	return len <= b.size - (off - b.start) ? a->data + off : NULL;
 }

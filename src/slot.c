@@ -6,7 +6,6 @@
 #include "slot.h"
 
 #include "error.h"
-#include "recover.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -29,28 +28,28 @@ static void slot_describe(struct slot_shm *s)
 	sys_process_name(s->name, sizeof s->name);
 }
 
-int slot_take(struct shmb_arena *a, int fd)
+int slot_take(struct shmb_arena *a, int fd, unsigned *slot, bool *left)
 {
-	uint64_t slot;
-	struct lease lease = {0};
-	int err = lease_take(fd, LEASE_SLOT, SLOTS, &lease, &slot);
+	uint64_t which;
+	int err = lease_take(fd, LEASE_SLOT, SLOTS, &a->slot_lease, &which);
 	if (err)
 		return err == EAGAIN ? SHMB_ESLOTS : err;
-	err = slot_commit(a, (unsigned)slot);
-	if (err) {
-		lease_drop(&lease);
-		return err;
-	}
+	*slot = (unsigned)which;
+	err = slot_commit(a, *slot);
+	if (err)
+		lease_drop(&a->slot_lease);
+	else
+		*left = (atomic_load(&a->slots[*slot].word) & 0xff) == SLOT_LIVE;
+	return err;
+}
+
+void slot_begin(struct shmb_arena *a, unsigned slot)
+{
 	struct slot_shm *s = &a->slots[slot];
-	if ((atomic_load(&s->word) & 0xff) == SLOT_LIVE) /* its last process was killed in it */
-		recover_slot(a, (unsigned)slot);
 	uint32_t gen = atomic_load(&s->word) >> 8 & GEN_MASK;
 	slot_describe(s);
-	a->slot_lease = lease;
-	a->pid = sys_pid();
 	atomic_store(&s->word, gen << 8 | SLOT_LIVE);
-	atomic_store(&a->holder, holder_make((unsigned)slot, gen));
-	return 0;
+	atomic_store(&a->holder, holder_make(slot, gen));
 }
 
 void slot_retire(struct shmb_arena *a, unsigned slot)

@@ -4,8 +4,13 @@
 
 #include "arena.h"
 
-/* Takes a slot for this process; a->holder, a->slot_lease, a->pid are set. SHMB_ESLOTS. */
-int slot_take(struct shmb_arena *a, int fd);
+/*
+ * Takes the lease of a free slot: a->slot_lease and *slot are set. SHMB_ESLOTS.
+ * *left: its last process was killed in it, and is to be recovered before
+ * slot_begin(), which makes this process the holder.
+ */
+int slot_take(struct shmb_arena *a, int fd, unsigned *slot, bool *left);
+void slot_begin(struct shmb_arena *a, unsigned slot);
 
 /* Is `h` the present tenure of its slot? A stale one's process has been recovered. */
 static inline bool holder_current(const struct shmb_arena *a, holder_t h)

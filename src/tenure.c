@@ -21,9 +21,14 @@ void setup_unlock(void) { pthread_mutex_unlock(&lock); }
 
 int tenure_begin(struct shmb_arena *a, int fd)
 {
-	int err = slot_take(a, fd);
+	unsigned slot;
+	bool left;
+	int err = slot_take(a, fd, &slot, &left);
 	if (err)
 		return err;
+	if (left)
+		recover_slot(a, slot);
+	slot_begin(a, slot);
 	err = page_heap_open(a);
 	if (!err)
 		err = engine_open(a);
