@@ -17,7 +17,7 @@ WARN := -Wall -Wextra -Wundef -Wshadow -Wstrict-prototypes -Wmissing-prototypes 
 CFLAGS ?= $(if $(DEBUG),-O0,-O2) -g
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread $(WARN) $(if $(WERROR),-Werror) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
-	-Iinclude -MMD -MP $(CFLAGS)
+	$(if $(DEBUG),-DSHMB_DEBUG) -Iinclude -MMD -MP $(CFLAGS)
 ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN)) -Wl,-z,now -Wl,-z,relro $(LDFLAGS)
 Q := $(if $(V),,@)
 say = @$(if $(V),:,printf '  %-5s %s\n')
@@ -25,12 +25,12 @@ say = @$(if $(V),:,printf '  %-5s %s\n')
 # ---- the layers: a file may include headers of its own layer and of those before it.
 # scripts/check-layers.sh reads this list.
 LAYER_0 := error sys class
-LAYER_1 := layout blockmap hint lease window
-LAYER_2 := region reaper raw box format
+LAYER_1 := layout blockmap hint lease window type
+LAYER_2 := region reaper raw format
 LAYER_3 := arena slot span page
-LAYER_4 := engine orphan ref misuse
-LAYER_5 := context magazine recover tenure
-LAYER_6 := large heap handle snapshot
+LAYER_4 := engine orphan ref misuse lock
+LAYER_5 := context magazine boxes directory recover tenure
+LAYER_6 := large heap box handle snapshot
 LAYER_7 := out view stats info check
 LAYERS := $(LAYER_0) $(LAYER_1) $(LAYER_2) $(LAYER_3) $(LAYER_4) $(LAYER_5) $(LAYER_6) $(LAYER_7)
 

@@ -142,7 +142,10 @@ int shmb_region_leak(shmb_region *r);
  */
 int shmb_region_close(shmb_region *r);
 
-/* ---- A box over a whole raw region -------------------------------------- */
+/* A heap in a region; see below. */
+typedef struct shmb_arena shmb_arena;
+
+/* ---- Boxes --------------------------------------------------------------- */
 
 /*
  * A type as both sides must name it. `name`, `size` and `align` identify it;
@@ -152,7 +155,7 @@ int shmb_region_close(shmb_region *r);
 typedef struct shmb_type {
 	const char *name;
 	size_t size;  /* bytes */
-	size_t align; /* a power of two, at most 4096 for a box over a region */
+	size_t align; /* a power of two; at most 4096 for a box over a raw region */
 	void (*drop)(void *obj);
 } shmb_type;
 
@@ -163,6 +166,10 @@ typedef struct shmb_type {
 #define SHMB_TYPE(T, drop) {#T, sizeof(T), _Alignof(T), drop}
 #endif
 
+/*
+ * A box is one object of a type, with an owner: over a whole raw region, or in
+ * an arena. All of get, drop, leak, own work on either.
+ */
 typedef struct shmb_box shmb_box;
 
 /*
@@ -174,22 +181,73 @@ typedef struct shmb_box shmb_box;
  */
 int shmb_region_box(shmb_region *r, const shmb_type *type, shmb_box **out);
 
-void *shmb_box_get(const shmb_box *box);            /* the object */
-shmb_region *shmb_box_region(const shmb_box *box);  /* borrowed */
-int shmb_box_is_owner(const shmb_box *box);
+void *shmb_box_get(const shmb_box *box);           /* the object */
+shmb_region *shmb_box_region(const shmb_box *box); /* borrowed */
+int shmb_box_is_owner(const shmb_box *box);        /* 1 in the process whose drop ends the object */
 
 /*
- * Ends the box: in the owner the destructor runs, then the region is unmapped
- * and unlinked; elsewhere it is unmapped. NULL is allowed. Boxes that their
- * owner did not drop are unlinked when it exits, without destructor.
+ * Over a region: in the owner the destructor runs, then the region is
+ * unmapped and unlinked; elsewhere it is unmapped. Boxes that their owner did
+ * not drop are unlinked when it exits, without destructor.
+ *
+ * In an arena: the owner's destructor runs, the memory is freed, the name is
+ * free again; the box is no more for any process. SHMB_ENOTOWNER elsewhere,
+ * changing nothing. What its owner still has when it closes the arena or exits
+ * is dropped then. When the owner dies, its boxes are dropped by the next
+ * process that makes, finds or trims here: with the destructor if it has
+ * registered the type, else the memory is freed as it is.
+ *
+ * NULL is allowed.
  */
 int shmb_box_drop(shmb_box *box);
 
-/* Ends the box without destructor; the region is kept, as shmb_region_leak() keeps it. */
+/*
+ * Ends ownership without destructor: the region is kept, as shmb_region_leak()
+ * keeps it; the box in an arena lives on, nobody's. SHMB_ENOTOWNER. A handle
+ * over a region is invalid afterwards; one in an arena stays.
+ */
 int shmb_box_leak(shmb_box *box);
 
-/* Makes the calling process the owner: as shmb_region_own(). */
+/* Makes the calling process the owner. SHMB_EOWNED: another one that lives is. */
 int shmb_box_own(shmb_box *box);
+
+/*
+ * Makes this process able to run the type's destructor for a dead owner. The
+ * functions below that take a type register it themselves. ENOSPC: 1,024 are.
+ */
+int shmb_type_register(const shmb_type *type);
+
+/* Fills in a new object; the memory is zeros. Not 0: a positive errno, there will be no box. */
+typedef int shmb_init(void *obj, void *arg);
+
+/*
+ * Makes an anonymous box in an arena; the calling process owns it. `init` may
+ * be NULL. ENOMEM: no memory, or 1,048,576 boxes exist.
+ */
+int shmb_box_new(shmb_arena *a, const shmb_type *type, shmb_init *init, void *arg, shmb_box **out);
+
+/*
+ * Finds the box of that name: 1 to 111 bytes. ENOENT: there is none, or its
+ * owner died. SHMB_ETYPE: it is of another type, size or alignment. Waits
+ * while another process is making or dropping it, as long as that one lives.
+ */
+int shmb_box_find(shmb_arena *a, const char *name, const shmb_type *type, shmb_box **out);
+
+/*
+ * The same; where there is none it is made, and of all that ask at once one
+ * process makes and owns it: `init` runs once, and again only where the
+ * process died in it. *how (NULL allowed): SHMB_CREATED or SHMB_ATTACHED.
+ * ENOSPC: too many names like it.
+ */
+int shmb_box_find_or_new(shmb_arena *a, const char *name, const shmb_type *type, shmb_init *init, void *arg,
+                         shmb_box **out, enum shmb_how *how);
+
+/*
+ * A typed ref names a box in an arena to another process; shmb_box_at() checks
+ * that it is still that box, and of that type. SHMB_EGONE, SHMB_ETYPE.
+ */
+uint64_t shmb_box_ref(const shmb_box *box); /* 0 for a box over a raw region */
+int shmb_box_at(shmb_arena *a, uint64_t ref, const shmb_type *type, shmb_box **out);
 
 /* Drops the box when the variable leaves its scope: SHMB_SCOPED shmb_box *b = NULL; */
 void shmb_box_scoped(shmb_box **box);
@@ -206,8 +264,6 @@ void shmb_box_scoped(shmb_box **box);
  * Memory is committed before it is handed out: a full shm file system is
  * ENOMEM here, never SIGBUS. Blocks are at least 16-byte aligned.
  */
-typedef struct shmb_arena shmb_arena;
-
 /* Greatest alignment that shmb_aligned_alloc() grants. */
 #define SHMB_ALIGN_MAX ((size_t)1 << 30)
 /* Processes that may have one arena open for writing at a time. */

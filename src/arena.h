@@ -4,9 +4,13 @@
  *
  * Lock order, outermost first. None is held over a system call but
  * `setup_lock`, which is taken only where an arena is opened, closed, forked,
- * or met by a thread for the first time.
- *   1 setup_lock (handle.c)        2 jemalloc's own
- *   3 pages.lock (page.c)          4 a depot's lock: tried only
+ * or first used by a forked child, and a bucket's where it commits a page.
+ *   1 setup_lock (tenure.c)        2 a bucket's lock (lock.c, directory.c)
+ *   3 jemalloc's own               4 pages.lock (page.c)
+ *   5 a depot's lock: tried only
+ *
+ * The second and the fifth are in the region. DEBUG=1 builds assert the order
+ * (lock.c). A bucket's lock is the only one anybody in another process waits for.
  */
 #ifndef SHMB_ARENA_H
 #define SHMB_ARENA_H
@@ -41,7 +45,10 @@ struct shmb_arena {
 	struct slot_shm *slots;
 	struct thread_shm *threads;
 	struct mag_shm *mags;
-	hint_t *mag_bits, *used_bits, *dirty_bits;
+	hint_t *mag_bits, *used_bits, *dirty_bits, *box_bits;
+	struct box_shm *boxes;
+	struct bucket_shm *buckets;
+	struct name_shm *names;
 	_Atomic span_t *spans;
 	_Atomic page_t *pages;
 	block_t *blocks;

@@ -6,6 +6,7 @@
  *   bytes      each byte of the block map is explained by its page's class and phase
  *   magazines  each is listed once, each block in one magazine, and every block
  *              that is said to be cached is listed: nothing is lost
+ *   boxes      each ready one's object is a live block, each name is its box's
  *   sums       live + cached + stray + unissued + free = capacity
  *
  * While processes write, a copy can contradict itself. So what is wrong is
@@ -268,6 +269,57 @@ static void check_magazines(struct check *c)
 		check_thread(c, i);
 }
 
+/* ---- boxes ------------------------------------------------------------------------------ */
+
+static bool is_live_block(const struct check *c, uint64_t ref)
+{
+	uint64_t off = ref - c->v->lay.data, unit = off >> UNIT_SHIFT;
+	if (ref < c->v->lay.data || unit >= c->v->ready || off % GRAIN)
+		return false;
+	span_t w = c->v->spans[unit];
+	if (span_kind_of(w) == SPAN_SMALL && unit < SMALL_UNITS)
+		return block_state_of(c->v->blocks[off >> GRAIN_SHIFT]) == BLOCK_LIVE;
+	return span_kind_of(w) == SPAN_HEAD && off % UNIT == 0;
+}
+
+static void check_box(struct check *c, uint32_t i)
+{
+	const struct box_shm *b = &c->v->boxes[i];
+	uint64_t w = atomic_load(&b->word);
+	enum box_state s = box_state_of(w);
+	uint32_t name = atomic_load(&b->name);
+	if (s >= BOX_STATES) {
+		fault(c, "box %u: no such state: %#lx", i, (unsigned long)w);
+		return;
+	}
+	if ((s == BOX_READY || s == BOX_KEPT || s == BOX_ABANDONED) && !is_live_block(c, atomic_load(&b->ref)))
+		fault(c, "box %u: its object at %#lx is no live block", i, (unsigned long)atomic_load(&b->ref));
+	if ((s == BOX_READY || s == BOX_KEPT) && name &&
+	    (name > c->v->names_n || atomic_load(&c->v->names[name - 1].word) >> 32 != i + 1))
+		fault(c, "box %u: its name is another's", i);
+}
+
+static void check_name(struct check *c, uint32_t i)
+{
+	uint64_t box = atomic_load(&c->v->names[i].word) >> 32;
+	if (!box)
+		return;
+	if (box > c->v->boxes_n)
+		fault(c, "name %u: of box %lu of %u", i, (unsigned long)box, c->v->boxes_n);
+	else if (!memchr(c->v->names[i].text, 0, NAME_TEXT))
+		fault(c, "name %u: its text does not end", i);
+	else if (atomic_load(&c->v->boxes[box - 1].name) != i + 1)
+		fault(c, "name %u: box %lu has another", i, (unsigned long)box);
+}
+
+static void check_boxes(struct check *c)
+{
+	for (uint32_t i = 0; i < c->v->boxes_n; i++)
+		check_box(c, i);
+	for (uint32_t i = 0; i < c->v->names_n; i++)
+		check_name(c, i);
+}
+
 /* ---- one look --------------------------------------------------------------------------- */
 
 static int look(struct check *c, const struct view *v, struct faults *faults)
@@ -286,6 +338,7 @@ static int look(struct check *c, const struct view *v, struct faults *faults)
 	c->mags = bits;
 	c->listed = c->mags + MAGS / 64 + 1;
 	check_magazines(c);
+	check_boxes(c);
 	for (uint64_t u = 0; u < v->ready; u++) {
 		check_word(c, u);
 		if (u < SMALL_UNITS && span_kind_of(v->spans[u]) == SPAN_SMALL)

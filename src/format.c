@@ -26,11 +26,14 @@ static uint32_t mix(uint32_t h, uint64_t v)
 static uint32_t layout_checksum(void)
 {
 	static const uint64_t facts[] = {
-		sizeof(struct header_shm), offsetof(struct header_shm, orphan_cursor),
+		sizeof(struct header_shm), offsetof(struct header_shm, boxes_raw),
 		sizeof(struct depot_shm),  offsetof(struct depot_shm, cells),
 		sizeof(struct slot_shm),   offsetof(struct slot_shm, inbox),
 		sizeof(struct thread_shm), offsetof(struct thread_shm, pairs),
 		sizeof(struct mag_shm),    offsetof(struct mag_shm, entries),
+		sizeof(struct box_shm),    offsetof(struct box_shm, name),
+		sizeof(struct name_shm),   offsetof(struct name_shm, text),
+		sizeof(struct bucket_shm), BOXES, NAME_BUCKETS, NAMES_PER_BUCKET,
 		SLOTS, THREADS, MAGS, CLASSES, UNIT, PAGE, GRAIN, CLASS_MAX_SIZE,
 		MAG_ROUNDS, MAG_BYTES, CHUNK_UNITS, GEN_BITS,
 	};

@@ -6,6 +6,7 @@
  * setup_lock, which fork holds; it is registered after jemalloc's own fork
  * handlers, so that it is taken before theirs.
  */
+#include "box.h"
 #include "context.h"
 #include "engine.h"
 #include "error.h"
@@ -35,6 +36,14 @@ static void fork_child(void)
 	setup_unlock();
 }
 
+/* A clean end: what this process owns is dropped. Runs before regions are unlinked. */
+__attribute__((destructor(102))) static void leave(void)
+{
+	for (unsigned i = 0; i < ARENAS; i++)
+		if (arenas[i].region && atomic_load(&arenas[i].holder) && !atomic_load(&arenas[i].closed))
+			box_drop_all(&arenas[i]);
+}
+
 static void setup(void)
 {
 	heap_setup();
@@ -60,6 +69,10 @@ static void tables_set(struct shmb_arena *a)
 	a->dirty_bits = (hint_t *)(m + l->dirty_bits);
 	a->pages = (_Atomic page_t *)(m + l->pages);
 	a->blocks = (block_t *)(m + l->blockmap);
+	a->boxes = (struct box_shm *)(m + l->boxes);
+	a->box_bits = (hint_t *)(m + l->box_bits);
+	a->buckets = (struct bucket_shm *)(m + l->buckets);
+	a->names = (struct name_shm *)(m + l->names);
 }
 
 static int contexts_map(struct shmb_arena *a)
@@ -173,6 +186,11 @@ int shmb_arena_close(shmb_arena *a)
 {
 	if (!a || atomic_exchange(&a->closed, true))
 		return a ? EINVAL : 0;
+	if (atomic_load(&a->holder)) {
+		atomic_store(&a->closed, false); /* destructors may use it */
+		box_drop_all(a);
+		atomic_store(&a->closed, true);
+	}
 	setup_lock();
 	bool writer = a->contexts && !a->region->read_only;
 	bool others = writer && context_drop(a);

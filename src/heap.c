@@ -12,6 +12,7 @@
  */
 #include "heap.h"
 
+#include "box.h"
 #include "context.h"
 #include "engine.h"
 #include "error.h"
@@ -102,40 +103,54 @@ static void *block_addr(const struct shmb_arena *a, uint32_t grain)
 	return a->data + ((size_t)grain << GRAIN_SHIFT);
 }
 
-/* A block straight from the engine, for whom no magazine will do. */
-static bool issue_from_engine(struct shmb_arena *a, unsigned shard, unsigned class, size_t align, uint32_t *grain)
+/* What is asked for. class: CLASSES for a run of units; where: NULL, or see heap_alloc_at(). */
+struct request {
+	size_t size, align;
+	unsigned class;
+	_Atomic uint64_t *where;
+};
+
+static void tell(const struct shmb_arena *a, const struct request *r, uint32_t grain)
 {
-	bool got = align > PAGE ? engine_alloc_aligned(a, shard, class, align, grain)
-	                        : engine_alloc(a, shard, class, grain);
-	if (got)
-		block_set(a->blocks, *grain, block_make(BLOCK_LIVE, class));
-	return got;
+	if (r->where)
+		atomic_store(r->where, a->lay.data + ((uint64_t)grain << GRAIN_SHIFT));
 }
 
-static void *small_try(struct shmb_arena *a, const struct entered *e, unsigned class, size_t align)
+/* A block straight from the engine, for whom no magazine will do. */
+static void *issue_from_engine(struct shmb_arena *a, unsigned shard, const struct request *r)
 {
 	uint32_t grain;
-	if (e->how == ENTRY_CONTEXT && align <= PAGE) {
-		if (!magazine_refill(e->context, class))
-			return NULL;
-		return block_addr(a, pop(e->context->loaded[class], a->blocks, class));
-	}
-	unsigned shard = e->how == ENTRY_CONTEXT ? e->context->number : 0;
-	return issue_from_engine(a, shard, class, align, &grain) ? block_addr(a, grain) : NULL;
+	bool got = r->align > PAGE ? engine_alloc_aligned(a, shard, r->class, r->align, &grain)
+	                           : engine_alloc(a, shard, r->class, &grain);
+	if (!got)
+		return NULL;
+	tell(a, r, grain);
+	block_set(a->blocks, grain, block_make(BLOCK_LIVE, r->class));
+	return block_addr(a, grain);
 }
 
-/* One try. class: CLASSES for a run of units. */
-static void *alloc_try(struct shmb_arena *a, size_t size, unsigned class, size_t align, bool *zeroed)
+static void *small_try(struct shmb_arena *a, const struct entered *e, const struct request *r)
+{
+	if (e->how != ENTRY_CONTEXT || r->align > PAGE)
+		return issue_from_engine(a, e->how == ENTRY_CONTEXT ? e->context->number : 0, r);
+	if (!magazine_refill(e->context, r->class))
+		return NULL;
+	struct mag_shm *m = e->context->loaded[r->class];
+	tell(a, r, m->entries[atomic_load(&m->count) - 1]);
+	return block_addr(a, pop(m, a->blocks, r->class));
+}
+
+static void *alloc_try(struct shmb_arena *a, const struct request *r, bool *zeroed)
 {
 	struct entered e = context_enter(a);
 	void *p = NULL;
 	*zeroed = false;
 	if (!atomic_load_explicit(&a->holder, memory_order_relaxed))
 		; /* a forked child that gets no slot */
-	else if (class == CLASSES || e.how == ENTRY_NESTED)
-		p = large_take(a, size, align, zeroed);
+	else if (r->class == CLASSES || e.how == ENTRY_NESTED)
+		p = large_take(a, r->size, r->align, zeroed, r->where);
 	else
-		p = small_try(a, &e, class, align);
+		p = small_try(a, &e, r);
 	context_leave(&e);
 	return p;
 }
@@ -178,18 +193,18 @@ static void *alloc_refused(struct shmb_arena *a)
 	return NULL;
 }
 
-static void *alloc(struct shmb_arena *a, size_t size, unsigned class, size_t align, bool *zeroed)
+static void *alloc(struct shmb_arena *a, const struct request *r, bool *zeroed)
 {
 	misuse_check_open("shmb_malloc", a);
-	if (size > a->lay.units << UNIT_SHIFT || atomic_load(&a->retired)) {
+	if (r->size > a->lay.units << UNIT_SHIFT || atomic_load(&a->retired)) {
 		errno = ENOMEM;
 		return NULL;
 	}
 	int saved = errno;
-	void *p = alloc_try(a, size, class, align, zeroed);
+	void *p = alloc_try(a, r, zeroed);
 	if (!p && reclaim_worthwhile(a)) {
 		reclaim(a);
-		p = alloc_try(a, size, class, align, zeroed);
+		p = alloc_try(a, r, zeroed);
 	}
 	errno = saved;
 	return p ? p : alloc_refused(a);
@@ -198,7 +213,8 @@ static void *alloc(struct shmb_arena *a, size_t size, unsigned class, size_t ali
 static void *malloc_slow(struct shmb_arena *a, size_t size)
 {
 	bool zeroed;
-	return alloc(a, size, size <= CLASS_MAX_SIZE ? class_of(size ? size : 1) : CLASSES, GRAIN, &zeroed);
+	struct request r = {size, GRAIN, size <= CLASS_MAX_SIZE ? class_of(size ? size : 1) : CLASSES, NULL};
+	return alloc(a, &r, &zeroed);
 }
 
 void *shmb_calloc(shmb_arena *a, size_t n, size_t size)
@@ -210,16 +226,28 @@ void *shmb_calloc(shmb_arena *a, size_t n, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
+	struct request large = {bytes, GRAIN, CLASSES, NULL};
 	if (bytes <= CLASS_MAX_SIZE)
 		p = shmb_malloc(a, bytes);
 	else
-		p = alloc(a, bytes, CLASSES, GRAIN, &zeroed);
+		p = alloc(a, &large, &zeroed);
 	return p && !zeroed ? memset(p, 0, bytes) : p;
+}
+
+static struct request request_aligned(size_t align, size_t size)
+{
+	enum { ENGINE_PAGES_MIN = 4 * PAGE }; /* jemalloc aligns beyond a page from here up */
+	size_t least = align <= PAGE ? (size ? size : 1) : size > ENGINE_PAGES_MIN ? size : ENGINE_PAGES_MIN;
+	unsigned class = CLASSES;
+	if (least <= CLASS_MAX_SIZE && align <= CLASS_MAX_SIZE)
+		class = class_aligned(least, align <= PAGE ? align : PAGE);
+	if (class < CLASSES && align > PAGE && class_size(class) < align)
+		class = class_of(align);
+	return (struct request){size ? size : 1, align, class, NULL};
 }
 
 void *shmb_aligned_alloc(shmb_arena *a, size_t align, size_t size)
 {
-	enum { ENGINE_PAGES_MIN = 4 * PAGE }; /* jemalloc aligns beyond a page from here up */
 	bool zeroed;
 	if (align == 0 || (align & (align - 1)) || align > SHMB_ALIGN_MAX) {
 		errno = EINVAL;
@@ -227,13 +255,16 @@ void *shmb_aligned_alloc(shmb_arena *a, size_t align, size_t size)
 	}
 	if (align <= GRAIN)
 		return shmb_malloc(a, size);
-	size_t least = align <= PAGE ? (size ? size : 1) : size > ENGINE_PAGES_MIN ? size : ENGINE_PAGES_MIN;
-	unsigned class = CLASSES;
-	if (least <= CLASS_MAX_SIZE && align <= CLASS_MAX_SIZE)
-		class = class_aligned(least, align <= PAGE ? align : PAGE);
-	if (class < CLASSES && align > PAGE && class_size(class) < align)
-		class = class_of(align);
-	return alloc(a, size ? size : 1, class, align, &zeroed);
+	struct request r = request_aligned(align, size);
+	return alloc(a, &r, &zeroed);
+}
+
+void *heap_alloc_at(struct shmb_arena *a, size_t size, size_t align, _Atomic uint64_t *where)
+{
+	bool zeroed;
+	struct request r = request_aligned(align < GRAIN ? GRAIN : align, size);
+	r.where = where;
+	return alloc(a, &r, &zeroed);
 }
 
 /* ---- freeing, slowly ----------------------------------------------------------------- */
@@ -252,10 +283,8 @@ static void small_free(struct shmb_arena *a, uint32_t grain, unsigned class)
 	context_leave(&e);
 }
 
-static void free_slow(struct shmb_arena *a, void *p)
+void heap_free_at(struct shmb_arena *a, void *p, _Atomic uint64_t *where)
 {
-	if (!p)
-		return;
 	struct misuse_seen seen = misuse_check_live("shmb_free", a, p);
 	int saved = errno;
 	if (a->region->read_only)
@@ -263,11 +292,19 @@ static void free_slow(struct shmb_arena *a, void *p)
 	if (atomic_load(&a->retired))
 		misuse_retire(a, &seen);
 	else if (seen.class == CLASSES)
-		large_free(a, p, seen.word);
+		large_free(a, p, seen.word, where);
 	else
 		small_free(a, (uint32_t)(seen.off >> GRAIN_SHIFT), seen.class);
+	if (where)
+		atomic_store(where, 0);
 	atomic_fetch_add_explicit(&a->returns, 1, memory_order_relaxed);
 	errno = saved;
+}
+
+static void free_slow(struct shmb_arena *a, void *p)
+{
+	if (p)
+		heap_free_at(a, p, NULL);
 }
 
 /* ---- the rest -------------------------------------------------------------------------- */
@@ -319,8 +356,10 @@ void shmb_trim(shmb_arena *a)
 {
 	int saved = errno;
 	misuse_check_open("shmb_trim", a);
-	if (!atomic_load(&a->retired))
+	if (!atomic_load(&a->retired)) {
+		box_reclaim(a);
 		reclaim(a);
+	}
 	errno = saved;
 }
 

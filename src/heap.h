@@ -2,6 +2,16 @@
 #ifndef SHMB_HEAP_H
 #define SHMB_HEAP_H
 
+#include "arena.h"
+
+/*
+ * malloc and free for whoever keeps the block's ref in the region: *where is
+ * set before the block is live, and cleared once it is free, at the point
+ * where a kill leaves it to exactly one of *where and the heap (boxes.c).
+ */
+void *heap_alloc_at(struct shmb_arena *a, size_t size, size_t align, _Atomic uint64_t *where);
+void heap_free_at(struct shmb_arena *a, void *p, _Atomic uint64_t *where);
+
 void heap_setup(void); /* once, before the first arena is opened */
 
 #endif

@@ -22,13 +22,15 @@ static void cont_set(struct shmb_arena *a, uint64_t head, uint64_t from, uint64_
 		atomic_store_explicit(&a->spans[head + i], span_make(SPAN_CONT, i, h), memory_order_release);
 }
 
-void *large_take(struct shmb_arena *a, size_t size, size_t align, bool *zeroed)
+void *large_take(struct shmb_arena *a, size_t size, size_t align, bool *zeroed, _Atomic uint64_t *where)
 {
 	holder_t h = atomic_load(&a->holder);
 	uint64_t n = units_for(size ? size : 1);
 	uint64_t unit = span_take(a, n, align > UNIT ? align >> UNIT_SHIFT : 1, false, zeroed);
 	if (unit == SPAN_NONE)
 		return NULL;
+	if (where)
+		atomic_store(where, a->lay.data + (unit << UNIT_SHIFT));
 	cont_set(a, unit, 1, n, h);
 	atomic_store_explicit(&a->spans[unit], span_make(SPAN_HEAD, n, h), memory_order_release);
 	return unit_addr(a, unit);
@@ -50,12 +52,14 @@ static void tail_return(struct shmb_arena *a, uint64_t head, uint64_t from, uint
 	}
 }
 
-void large_free(struct shmb_arena *a, void *p, span_t w)
+void large_free(struct shmb_arena *a, void *p, span_t w, _Atomic uint64_t *where)
 {
 	uint64_t unit = (uint64_t)((char *)p - a->data) >> UNIT_SHIFT;
 	uint64_t n = span_aux(w), run = 1;
 	if (!span_seize(a, unit, w))
 		misuse_report("shmb_free", a, p, "double free");
+	if (where)
+		atomic_store(where, 0);
 	for (; run < n; run++) {
 		span_t c = span_get(a, unit + run);
 		if (span_kind_of(c) != SPAN_CONT || span_aux(c) != run || !span_seize(a, unit + run, c))

@@ -4,10 +4,11 @@
 
 #include "arena.h"
 
-void *large_take(struct shmb_arena *a, size_t size, size_t align, bool *zeroed);
+/* where: NULL, or gets the block's ref before it is one; see heap_alloc_at(). */
+void *large_take(struct shmb_arena *a, size_t size, size_t align, bool *zeroed, _Atomic uint64_t *where);
 
 /* Frees the block whose HEAD word was `w`; aborts where somebody else has freed it since. */
-void large_free(struct shmb_arena *a, void *p, span_t w);
+void large_free(struct shmb_arena *a, void *p, span_t w, _Atomic uint64_t *where);
 
 /* Grows or shrinks it where it is; false: it cannot grow there. */
 bool large_resize(struct shmb_arena *a, void *p, span_t w, size_t size);

@@ -15,6 +15,8 @@
  *   a magazine           its holder word; a depot or      used bitmap
  *                        inbox cell beats it
  *   a thread record      its owner word                   -
+ *   a box                its word                         used bitmap
+ *   a box's name         the name's word                  -
  *   a slot               its lease (a kernel lock);       pid, start, name
  *                        then its word
  *   a region's owner     its lease                        owner_pid
@@ -48,7 +50,11 @@ enum {
 	INBOX_CELLS = 16,
 	CHUNK_UNITS = 512,     /* units whose tables are committed together: one page of span words */
 	RUN_TAG = 32,
-	PROC_NAME = 16
+	PROC_NAME = 16,
+	BOXES = 1 << 20,
+	NAME_BUCKETS = 4096,
+	NAMES_PER_BUCKET = 16,
+	NAME_TEXT = 112
 };
 #define UNITS_MAX ((uint64_t)1 << 26) /* 4 TiB of data */
 #define SMALL_UNITS ((uint64_t)1 << 20) /* small blocks live in the first 64 GiB: 32-bit grains */
@@ -95,7 +101,12 @@ struct header_shm {
 	_Atomic uint64_t enomem;        /* requests refused */
 	_Atomic uint64_t fallbacks;     /* preload: requests that went to the ordinary heap */
 	_Atomic uint64_t orphan_cursor; /* unit where the pass over stale spans goes on */
-	_Atomic uint32_t pressure;      /* raised when memory ran out: caches are to be flushed */
+	_Atomic uint32_t boxes_ready;   /* box entries below this are committed */
+	_Atomic uint32_t names_ready;   /* 1: the buckets' heads are committed */
+	_Atomic uint32_t boxes_abandoned; /* boxes of the dead that wait for somebody to reclaim them */
+	_Atomic uint64_t boxes_dropped;   /* by their owner */
+	_Atomic uint64_t boxes_reclaimed; /* a dead owner's, with their destructor */
+	_Atomic uint64_t boxes_raw;       /* a dead owner's, without */
 };
 static_assert(offsetof(struct header_shm, units_ready) == 112, "the fixed part is 112 bytes");
 static_assert(sizeof(struct header_shm) <= PAGE, "one page");
@@ -228,12 +239,66 @@ static inline page_t page_make(unsigned class, uint32_t phase) { return (class +
 static inline unsigned page_class(page_t w) { return (w & 0xff) - 1; }
 static inline uint32_t page_phase(page_t w) { return w >> 8; }
 
+/* ---- boxes -------------------------------------------------------------- */
+
+/*
+ * word = state << 60 | generation << 32 | owner; `ref` is the object's.
+ *   FREE      -> MAKING     who does that makes it; ref is set before the block is LIVE
+ *   MAKING    -> READY      the initialiser has run; waiters are woken
+ *   READY     -> DROPPING   by the owner: the destructor runs, the block is freed, -> FREE
+ *   READY     -> KEPT       leaked: nobody's; own: -> READY
+ *   MAKING, DROPPING of the dead -> HALF: to be freed without destructor
+ *   READY of the dead -> ABANDONED: to be dropped by whoever comes by
+ */
+enum box_state { BOX_FREE, BOX_MAKING, BOX_READY, BOX_KEPT, BOX_DROPPING, BOX_HALF, BOX_ABANDONED, BOX_STATES };
+
+struct box_shm {
+	_Atomic uint64_t word;
+	_Atomic uint64_t ref;  /* of the object: offset in the region; 0: none yet */
+	_Atomic uint64_t type; /* its id */
+	_Atomic uint32_t wake; /* futex of those who wait for the state to change */
+	_Atomic uint32_t name; /* number of its name plus one; 0: anonymous */
+};
+static_assert(sizeof(struct box_shm) == 32, "half a line");
+
+static inline uint64_t box_make(enum box_state s, uint32_t gen, holder_t h)
+{
+	return (uint64_t)s << 60 | (uint64_t)(gen & 0xfffffff) << 32 | h;
+}
+static inline enum box_state box_state_of(uint64_t w) { return (enum box_state)(w >> 60); }
+static inline uint32_t box_gen(uint64_t w) { return w >> 32 & 0xfffffff; }
+static inline holder_t box_holder(uint64_t w) { return (holder_t)w; }
+
+/* ---- names -------------------------------------------------------------- */
+
+/*
+ * A hash table whose entries do not move. word = box number plus one << 32 |
+ * hash; 0: free. The text is written before the word. Inserting and removing
+ * are under the lock of the name's group of buckets; looking is not.
+ */
+struct name_shm {
+	_Atomic uint64_t word;
+	char text[NAME_TEXT];
+	uint64_t reserved;
+};
+static_assert(sizeof(struct name_shm) == 128, "two lines");
+
+/* `spilled`: names of this home bucket were put into others of its group, too. */
+struct bucket_shm {
+	_Atomic holder_t lock;
+	_Atomic uint32_t waiters;
+	_Atomic uint32_t committed; /* 1: its names' page is there */
+	_Atomic uint32_t spilled;
+};
+static_assert(sizeof(struct bucket_shm) == 16, "a quarter line");
+
 /* ---- offsets ------------------------------------------------------------ */
 
 /* Where the tables are: a function of the capacity alone, so a header cannot lie about it. */
 struct layout {
 	uint64_t units;
 	uint64_t depots, slots, threads, mags, mag_bits;
+	uint64_t boxes, box_bits, buckets, names;
 	uint64_t spans, used_bits, dirty_bits, pages, blockmap;
 	uint64_t data, size;
 };
@@ -251,6 +316,10 @@ static inline struct layout layout_of(uint64_t units)
 	TABLE(threads, THREADS * sizeof(struct thread_shm));
 	TABLE(mags, (uint64_t)MAGS * sizeof(struct mag_shm));
 	TABLE(mag_bits, MAGS / 8);
+	TABLE(boxes, (uint64_t)BOXES * sizeof(struct box_shm));
+	TABLE(box_bits, BOXES / 8);
+	TABLE(buckets, NAME_BUCKETS * sizeof(struct bucket_shm));
+	TABLE(names, (uint64_t)NAME_BUCKETS * NAMES_PER_BUCKET * sizeof(struct name_shm));
 	uint64_t tables = round_up(units, CHUNK_UNITS);
 	TABLE(spans, tables * sizeof(span_t));
 	TABLE(used_bits, round_up(tables, 64) / 8);

@@ -13,6 +13,7 @@
  */
 #include "recover.h"
 
+#include "boxes.h"
 #include "magazine.h"
 #include "slot.h"
 #include "sys.h"
@@ -81,6 +82,7 @@ void recover_slot(struct shmb_arena *a, unsigned slot)
 		holder_t held = dead;
 		(void)atomic_compare_exchange_strong(&a->depots[c].lock, &held, 0);
 	}
+	boxes_abandon(a, dead);
 	uint32_t threads = atomic_load(&a->hdr->threads_ready);
 	for (unsigned i = 0; i < threads && i < THREADS; i++)
 		if (atomic_load(&a->threads[i].owner) == dead)

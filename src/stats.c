@@ -18,6 +18,7 @@ struct tally {
 	} classes[CLASSES + 1]; /* the last: runs of units */
 	uint64_t live_bytes, cached_bytes, stray_bytes, large_bytes;
 	uint64_t units[SPAN_KINDS], dirty, orphaned;
+	uint64_t boxes[BOX_STATES], named;
 };
 
 static int count_block(void *ctx, const struct view_block *b)
@@ -47,6 +48,11 @@ static void count(const struct view *v, struct tally *t)
 		t->orphaned += k == SPAN_SMALL && !view_holder_live(v, span_holder(v->spans[u]));
 	}
 	t->units[SPAN_FREE] += v->lay.units - v->ready;
+	for (uint32_t i = 0; i < v->boxes_n; i++) {
+		enum box_state s = box_state_of(atomic_load(&v->boxes[i].word));
+		t->boxes[s < BOX_STATES ? s : BOX_HALF]++;
+		t->named += s != BOX_FREE && atomic_load(&v->boxes[i].name);
+	}
 	(void)view_each_block(v, count_block, t);
 }
 
@@ -81,6 +87,18 @@ static void text_classes(const struct out *o, const struct tally *t)
 		          out_bytes(a, t->large_bytes));
 }
 
+static void text_boxes(const struct out *o, const struct view *v, const struct tally *t)
+{
+	out_print(o, "  boxes      %12lu owned, %lu kept, %lu on the way, %lu left by the dead; %lu have names\n",
+	          (unsigned long)t->boxes[BOX_READY], (unsigned long)t->boxes[BOX_KEPT],
+	          (unsigned long)(t->boxes[BOX_MAKING] + t->boxes[BOX_DROPPING]),
+	          (unsigned long)(t->boxes[BOX_HALF] + t->boxes[BOX_ABANDONED]), (unsigned long)t->named);
+	out_print(o, "  dropped    %12lu by their owner, %lu for a dead one, %lu of those without destructor\n",
+	          (unsigned long)atomic_load(&v->h.boxes_dropped),
+	          (unsigned long)(atomic_load(&v->h.boxes_reclaimed) + atomic_load(&v->h.boxes_raw)),
+	          (unsigned long)atomic_load(&v->h.boxes_raw));
+}
+
 static void text_print(const struct out *o, const char *name, const struct view *v, const struct tally *t)
 {
 	char a[24], b[24], c[24], d[24];
@@ -100,6 +118,7 @@ static void text_print(const struct out *o, const char *name, const struct view 
 	          atomic_load(&v->h.recoveries));
 	out_print(o, "  refused    %12lu requests, %lu went to the ordinary heap\n", (unsigned long)atomic_load(&v->h.enomem),
 	          (unsigned long)atomic_load(&v->h.fallbacks));
+	text_boxes(o, v, t);
 	text_slots(o, v);
 	text_classes(o, t);
 }
@@ -141,6 +160,19 @@ static void json_classes(const struct out *o, const struct tally *t)
 	json_number(o, "bytes", t->large_bytes, "}");
 }
 
+static void json_boxes(const struct out *o, const struct view *v, const struct tally *t)
+{
+	out_print(o, "\"boxes\":{");
+	json_number(o, "owned", t->boxes[BOX_READY], ",");
+	json_number(o, "kept", t->boxes[BOX_KEPT], ",");
+	json_number(o, "moving", t->boxes[BOX_MAKING] + t->boxes[BOX_DROPPING], ",");
+	json_number(o, "abandoned", t->boxes[BOX_HALF] + t->boxes[BOX_ABANDONED], ",");
+	json_number(o, "named", t->named, ",");
+	json_number(o, "dropped", atomic_load(&v->h.boxes_dropped), ",");
+	json_number(o, "reclaimed", atomic_load(&v->h.boxes_reclaimed), ",");
+	json_number(o, "raw", atomic_load(&v->h.boxes_raw), "},");
+}
+
 static void json_print(const struct out *o, const char *name, const struct view *v, const struct tally *t)
 {
 	out_print(o, "{\"schema\":1,\"region\":");
@@ -163,6 +195,7 @@ static void json_print(const struct out *o, const char *name, const struct view 
 	json_number(o, "recoveries", atomic_load(&v->h.recoveries), ",");
 	json_number(o, "enomem", atomic_load(&v->h.enomem), ",");
 	json_number(o, "fallbacks", atomic_load(&v->h.fallbacks), ",");
+	json_boxes(o, v, t);
 	json_slots(o, v);
 	json_classes(o, t);
 }

@@ -60,12 +60,16 @@ static unsigned parts_of(struct view *v, struct part parts[8])
 	v->slots_n = (uint32_t)least(atomic_load(&v->h.slots_high), SLOTS);
 	v->threads_n = (uint32_t)least(atomic_load(&v->h.threads_ready), THREADS);
 	v->mags_n = (uint32_t)least(atomic_load(&v->h.mags_ready), MAGS);
+	v->boxes_n = (uint32_t)least(atomic_load(&v->h.boxes_ready), BOXES);
+	v->names_n = atomic_load(&v->h.names_ready) ? NAME_BUCKETS * NAMES_PER_BUCKET : 0;
 	parts[n++] = (struct part){offsetof(struct view, spans), l->spans, v->ready * sizeof(span_t)};
 	parts[n++] = (struct part){offsetof(struct view, pages), l->pages, v->ready * UNIT_PAGES * sizeof(page_t)};
 	parts[n++] = (struct part){offsetof(struct view, depots), l->depots, CLASSES * sizeof(struct depot_shm)};
 	parts[n++] = (struct part){offsetof(struct view, slots), l->slots, v->slots_n * sizeof(struct slot_shm)};
 	parts[n++] = (struct part){offsetof(struct view, threads), l->threads, v->threads_n * sizeof(struct thread_shm)};
 	parts[n++] = (struct part){offsetof(struct view, mags), l->mags, v->mags_n * sizeof(struct mag_shm)};
+	parts[n++] = (struct part){offsetof(struct view, boxes), l->boxes, v->boxes_n * sizeof(struct box_shm)};
+	parts[n++] = (struct part){offsetof(struct view, names), l->names, v->names_n * sizeof(struct name_shm)};
 	return n;
 }
 

@@ -1,0 +1,120 @@
+/*
+ * boxes.c - the boxes of an arena: entries, states, their way from maker to
+ * owner to nobody.
+ *
+ * An entry's word is the truth about it and changes by compare-and-swap, so
+ * ownership is claimed by exactly one. Entries never move and are found by
+ * number; the bitmap says which may be free. Who waits for one being made or
+ * dropped sleeps on its `wake` word and asks after the holder's life in
+ * between.
+ *
+ * A maker sets `ref` while the block is still in its magazine, or its unit
+ * still TAKING, so that a kill leaves the block to one of the two: what a
+ * magazine lists is not the box's.
+ */
+#include "boxes.h"
+
+#include "lock.h"
+#include "magazine.h"
+#include "slot.h"
+#include "sys.h"
+
+enum { PATIENCE_MS = 5 };
+
+static bool commit(struct shmb_arena *a, uint32_t ready)
+{
+	enum { PER_PAGE = PAGE / sizeof(struct box_shm) };
+	char *bits = (char *)a->box_bits + ready / 8;
+	if (ready >= BOXES || sys_populate(&a->boxes[ready], PAGE) ||
+	    sys_populate((char *)((uintptr_t)bits & ~(uintptr_t)(PAGE - 1)), PAGE))
+		return false;
+	(void)atomic_compare_exchange_strong(&a->hdr->boxes_ready, &ready, ready + PER_PAGE);
+	return true;
+}
+
+struct box_shm *boxes_take(struct shmb_arena *a)
+{
+	for (uint32_t i = 0;;) {
+		uint32_t ready = atomic_load(&a->hdr->boxes_ready);
+		i = (uint32_t)hint_find(a->box_bits, i, ready, false);
+		if (i >= ready) {
+			if (!commit(a, ready))
+				return NULL;
+			continue;
+		}
+		struct box_shm *b = &a->boxes[i];
+		uint64_t w = atomic_load(&b->word);
+		bool taken = box_state_of(w) == BOX_FREE &&
+		             atomic_compare_exchange_strong(
+				     &b->word, &w, box_make(BOX_MAKING, box_gen(w) + 1, atomic_load(&a->holder)));
+		hint_set(a->box_bits, i);
+		if (taken)
+			return b;
+		if (box_state_of(atomic_load(&b->word)) == BOX_FREE)
+			hint_clear(a->box_bits, i);
+		i++;
+	}
+}
+
+static void wake(struct box_shm *b)
+{
+	atomic_fetch_add(&b->wake, 1);
+	sys_futex_wake(&b->wake);
+}
+
+bool boxes_change(struct box_shm *b, uint64_t from, enum box_state to, holder_t owner)
+{
+	if (!atomic_compare_exchange_strong(&b->word, &from, box_make(to, box_gen(from), owner)))
+		return false;
+	if (box_state_of(from) == BOX_MAKING || box_state_of(from) == BOX_DROPPING)
+		wake(b);
+	return true;
+}
+
+void boxes_give(struct shmb_arena *a, struct box_shm *b)
+{
+	uint64_t w = atomic_load(&b->word);
+	atomic_store(&b->ref, 0);
+	(void)boxes_change(b, w, BOX_FREE, 0);
+	hint_clear(a->box_bits, boxes_number(a, b) - 1);
+}
+
+bool boxes_wait(struct shmb_arena *a, struct box_shm *b, uint64_t seen)
+{
+	uint32_t now = atomic_load(&b->wake);
+	if (atomic_load(&b->word) != seen)
+		return false;
+	(void)sys_futex_wait(&b->wake, now, PATIENCE_MS);
+	return atomic_load(&b->word) == seen && holder_dead(a, box_holder(seen));
+}
+
+/* Is the block a half-made box's, or does it lie where its maker took it from still? */
+static void settle_block(struct shmb_arena *a, struct box_shm *b, holder_t dead)
+{
+	uint64_t off = atomic_load(&b->ref) - a->lay.data;
+	uint64_t unit = off >> UNIT_SHIFT;
+	bool its = unit < units_ready(a);
+	if (its && span_kind_of(span_get(a, unit)) == SPAN_SMALL)
+		its = block_state_of(block_get(a->blocks, (uint32_t)(off >> GRAIN_SHIFT))) == BLOCK_LIVE &&
+		      !magazine_lists(a, dead, (uint32_t)(off >> GRAIN_SHIFT));
+	else if (its)
+		its = span_kind_of(span_get(a, unit)) == SPAN_HEAD;
+	if (!its)
+		atomic_store(&b->ref, 0);
+}
+
+void boxes_abandon(struct shmb_arena *a, holder_t dead)
+{
+	uint32_t n = atomic_load(&a->hdr->boxes_ready);
+	for (uint32_t i = 0; i < n && i < BOXES; i++) {
+		struct box_shm *b = &a->boxes[i];
+		uint64_t w = atomic_load(&b->word);
+		enum box_state s = box_state_of(w);
+		if (box_holder(w) != dead || (s != BOX_MAKING && s != BOX_READY && s != BOX_DROPPING))
+			continue;
+		if (s != BOX_READY)
+			settle_block(a, b, dead);
+		if (boxes_change(b, w, s == BOX_READY ? BOX_ABANDONED : BOX_HALF, 0))
+			atomic_fetch_add(&a->hdr->boxes_abandoned, 1);
+	}
+}
