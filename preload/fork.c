@@ -51,13 +51,22 @@ static int open_sized(const char *name, uint64_t size)
 	return err;
 }
 
+/* Under a limit on addresses a quarter of it: a fork needs as much again for its copy. */
+static uint64_t default_size(void)
+{
+	struct rlimit lim;
+	if (getrlimit(RLIMIT_AS, &lim) || lim.rlim_cur == RLIM_INFINITY || lim.rlim_cur / 4 > DEFAULT_SIZE)
+		return DEFAULT_SIZE;
+	return lim.rlim_cur / 4;
+}
+
 /* As large as asked, or as large as the process's limits allow. */
 static int open_fitting(const char *name)
 {
 	if (policy.size)
 		return open_sized(name, policy.size);
 	int err = ENOMEM;
-	for (uint64_t size = DEFAULT_SIZE; (err == ENOMEM || err == EFBIG) && size >= LEAST_SIZE; size /= 2)
+	for (uint64_t size = default_size(); (err == ENOMEM || err == EFBIG) && size >= LEAST_SIZE; size /= 2)
 		err = open_sized(name, size);
 	return err;
 }
@@ -84,7 +93,7 @@ static bool open_region(unsigned log)
 		shim_say(log, "%s: %s; running without a region", name, err == EEXIST ? "another process has it" : shmb_strerror(err));
 		return false;
 	}
-	shim_say(1, "%s: %s placed, %llu MiB for them", name, policy_bounds.exact ? "chosen sizes" : "chosen requests",
+	shim_say(1, "%s: placing %.100s here, capacity %llu MiB", name, policy.place,
 	         (unsigned long long)(shmb_arena_capacity(shim_arena) >> 20));
 	return true;
 }

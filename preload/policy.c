@@ -21,6 +21,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#define DEFAULT_PLACE "size=64K.."
 enum { RULES = 64, TEXT = 16384, RULE_NAME = 32 };
 
 struct rule {
@@ -240,6 +241,7 @@ static bool set_place(const char *value)
 	static char text[TEXT];
 	char bad[128];
 	const char *from = value;
+	policy.place = value;
 	if (*value == '@') {
 		if (!read_file(value + 1, text, sizeof text))
 			return refuse("SHMBIND_PLACE", value, "the file cannot be read, is empty, or is larger than 16 KiB");
@@ -403,6 +405,7 @@ bool policy_read(void)
 	find_executable();
 	policy.region = "/%e.%p";
 	policy.named_by_pid = true;
+	policy.place = DEFAULT_PLACE;
 	for (unsigned i = 0; i < KEYS; i++) {
 		const char *value = secure_getenv(keys[i].name);
 		if (value && !keys[i].set(value))
@@ -411,7 +414,7 @@ bool policy_read(void)
 			return false;
 	}
 	if (!rule_count)
-		(void)parse_rules("size=64K..", NULL, 0);
+		(void)parse_rules(DEFAULT_PLACE, NULL, 0);
 	set_bounds();
 	policy.active = true;
 	return true;

@@ -31,7 +31,8 @@ struct policy {
 	enum shim_full full;
 	unsigned log;
 	uint64_t size; /* 0: not said */
-	const char *region, *stats, *run; /* NULL: not said */
+	const char *region, *place;
+	const char *stats, *run; /* NULL: not said */
 };
 
 extern struct policy policy;

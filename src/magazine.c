@@ -23,6 +23,7 @@
 
 #include "engine.h"
 #include "error.h"
+#include "lock.h"
 #include "orphan.h"
 #include "page.h"
 #include "slot.h"
@@ -156,12 +157,16 @@ static struct mag_shm *magazine_checked(const struct shmb_arena *a, uint32_t num
 bool depot_lock(struct shmb_arena *a, unsigned class)
 {
 	holder_t nobody = 0;
-	return atomic_compare_exchange_strong(&a->depots[class].lock, &nobody, atomic_load(&a->holder));
+	if (!atomic_compare_exchange_strong(&a->depots[class].lock, &nobody, atomic_load(&a->holder)))
+		return false;
+	rank_enter(RANK_DEPOT);
+	return true;
 }
 
 void depot_unlock(struct shmb_arena *a, unsigned class)
 {
 	atomic_store(&a->depots[class].lock, 0);
+	rank_leave(RANK_DEPOT);
 }
 
 static uint32_t depot_limit(unsigned class)

@@ -12,6 +12,7 @@
 #include "page.h"
 
 #include "error.h"
+#include "lock.h"
 #include "span.h"
 #include "sys.h"
 
@@ -47,6 +48,18 @@ void page_heap_close(struct shmb_arena *a)
 void page_heap_forget(struct shmb_arena *a)
 {
 	a->page_heap.next = NULL; /* the mapping is left: its size is what the parent touched of it */
+}
+
+static void heap_lock(struct page_heap *h)
+{
+	rank_enter(RANK_PAGES);
+	pthread_mutex_lock(&h->lock);
+}
+
+static void heap_unlock(struct page_heap *h)
+{
+	pthread_mutex_unlock(&h->lock);
+	rank_leave(RANK_PAGES);
 }
 
 static unsigned longest_run(unsigned mask)
@@ -118,14 +131,14 @@ static bool grow(struct shmb_arena *a)
 		start = span_take(a, n = 1, 1, true, &zeroed);
 	if (start == SPAN_NONE)
 		return false;
-	pthread_mutex_lock(&h->lock);
+	heap_lock(h);
 	for (uint64_t u = start + (n ? n : 1); u-- > start;) {
 		h->free[u] = ALL_FREE;
 		bin_insert(h, (uint32_t)u);
 		atomic_store_explicit(&a->spans[u], span_make(SPAN_SMALL, 0, holder), memory_order_release);
 	}
 	h->held += n ? n : 1;
-	pthread_mutex_unlock(&h->lock);
+	heap_unlock(h);
 	return true;
 }
 
@@ -133,9 +146,9 @@ void *page_take(struct shmb_arena *a, unsigned n, unsigned align)
 {
 	struct page_heap *h = &a->page_heap;
 	do {
-		pthread_mutex_lock(&h->lock);
+		heap_lock(h);
 		void *p = take_locked(a, n, align);
-		pthread_mutex_unlock(&h->lock);
+		heap_unlock(h);
 		if (p)
 			return p;
 	} while (grow(a));
@@ -149,7 +162,7 @@ void page_return(struct shmb_arena *a, void *addr, unsigned n)
 	uint32_t unit = (uint32_t)(page / UNIT_PAGES);
 	for (unsigned i = 0; i < n; i++)
 		atomic_store_explicit(&a->pages[page + i], 0, memory_order_relaxed);
-	pthread_mutex_lock(&h->lock);
+	heap_lock(h);
 	ASSERT(page_unit_mine(a, span_get(a, unit)));
 	bin_remove(h, unit);
 	h->free[unit] |= (uint16_t)(((1u << n) - 1) << page % UNIT_PAGES);
@@ -158,7 +171,7 @@ void page_return(struct shmb_arena *a, void *addr, unsigned n)
 		h->held--;
 	else
 		bin_insert(h, unit);
-	pthread_mutex_unlock(&h->lock);
+	heap_unlock(h);
 	if (whole) {
 		ASSERT(span_seize(a, unit, span_get(a, unit)));
 		span_return(a, unit, 1, SPAN_DIRTY_DATA | SPAN_DIRTY_MAP);

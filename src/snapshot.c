@@ -9,49 +9,65 @@
 
 enum { HUGE_UNITS = 32 }; /* from 2 MiB up: huge pages make the copy several times faster */
 
-static void mirror_copy(const struct shmb_arena *a, char *mirror, const void *from, uint64_t len)
+/* What is copied from where: through a descriptor, since a page that another thread frees
+ * meanwhile would be allocated again by reading it through the mapping. */
+struct copier {
+	const struct shmb_arena *a;
+	char *mirror;
+	int fd;  /* -1: there is none to be had, the mapping has to do */
+	int err;
+};
+
+static void copy(struct copier *c, const void *from, uint64_t len)
 {
-	memcpy(mirror + ((const char *)from - a->map), from, len);
+	uint64_t off = (uint64_t)((const char *)from - c->a->map);
+	if (c->fd < 0)
+		memcpy(c->mirror + off, from, len);
+	else if (!c->err)
+		c->err = sys_pread(c->fd, c->mirror + off, len, off);
 }
 
-static void copy_small(const struct shmb_arena *a, char *mirror, uint64_t unit)
+static void copy_small(struct copier *c, uint64_t unit)
 {
+	const struct shmb_arena *a = c->a;
 	for (uint64_t page = unit * UNIT_PAGES; page < (unit + 1) * UNIT_PAGES; page++)
 		if (atomic_load_explicit(&a->pages[page], memory_order_acquire))
-			mirror_copy(a, mirror, a->data + (page << PAGE_SHIFT), PAGE);
+			copy(c, a->data + (page << PAGE_SHIFT), PAGE);
 }
 
-static void copy_large(const struct shmb_arena *a, char *mirror, uint64_t unit, uint64_t n)
+static void copy_large(struct copier *c, uint64_t unit, uint64_t n)
 {
-	char *from = a->data + (unit << UNIT_SHIFT);
+	char *from = c->a->data + (unit << UNIT_SHIFT);
 	if (n >= HUGE_UNITS)
-		(void)madvise(mirror + (from - a->map), n << UNIT_SHIFT, MADV_HUGEPAGE); /* a wish */
-	mirror_copy(a, mirror, from, n << UNIT_SHIFT);
+		(void)madvise(c->mirror + (from - c->a->map), n << UNIT_SHIFT, MADV_HUGEPAGE); /* a wish */
+	copy(c, from, n << UNIT_SHIFT);
 }
 
-static void copy_data(const struct shmb_arena *a, char *mirror)
+static void copy_data(struct copier *c)
 {
+	const struct shmb_arena *a = c->a;
 	for (uint64_t u = 0, ready = units_ready(a); u < ready; u++) {
 		span_t w = span_get(a, u);
 		if (span_kind_of(w) == SPAN_SMALL) {
-			copy_small(a, mirror, u);
+			copy_small(c, u);
 		} else if (span_kind_of(w) == SPAN_HEAD && span_aux(w) <= ready - u) {
-			copy_large(a, mirror, u, span_aux(w));
+			copy_large(c, u, span_aux(w));
 			u += span_aux(w) - 1;
 		}
 	}
 }
 
 /* What tells the child which pointers are blocks, and how large. */
-static void copy_tables(const struct shmb_arena *a, char *mirror)
+static void copy_tables(struct copier *c)
 {
+	const struct shmb_arena *a = c->a;
 	uint64_t ready = units_ready(a);
 	for (uint64_t u = 0; u < ready; u++)
 		if (span_kind_of(span_get(a, u)) == SPAN_SMALL)
-			mirror_copy(a, mirror, (const char *)a->blocks + u * (UNIT / GRAIN), UNIT / GRAIN);
-	mirror_copy(a, mirror, (const char *)a->pages, ready * UNIT_PAGES * sizeof(page_t));
-	mirror_copy(a, mirror, (const char *)a->spans, ready * sizeof(span_t));
-	mirror_copy(a, mirror, a->hdr, PAGE);
+			copy(c, (const char *)a->blocks + u * (UNIT / GRAIN), UNIT / GRAIN);
+	copy(c, (const char *)a->pages, ready * UNIT_PAGES * sizeof(page_t));
+	copy(c, (const char *)a->spans, ready * sizeof(span_t));
+	copy(c, a->hdr, PAGE);
 }
 
 int preload_snapshot_take(shmb_arena *a, struct snapshot *s)
@@ -61,9 +77,16 @@ int preload_snapshot_take(shmb_arena *a, struct snapshot *s)
 	                  &s->mirror);
 	if (err)
 		return err;
-	copy_data(a, s->mirror);
-	copy_tables(a, s->mirror);
-	return 0;
+	struct copier c = {.a = a, .mirror = s->mirror};
+	if (region_descriptor(a->region, &c.fd))
+		c.fd = -1;
+	copy_data(&c);
+	copy_tables(&c);
+	if (c.fd >= 0)
+		sys_close(c.fd);
+	if (c.err)
+		preload_snapshot_discard(s);
+	return c.err;
 }
 
 void preload_snapshot_discard(struct snapshot *s)

@@ -7,6 +7,7 @@
 #include "tenure.h"
 
 #include "engine.h"
+#include "lock.h"
 #include "page.h"
 #include "recover.h"
 #include "slot.h"
@@ -16,8 +17,17 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-void setup_lock(void) { pthread_mutex_lock(&lock); }
-void setup_unlock(void) { pthread_mutex_unlock(&lock); }
+void setup_lock(void)
+{
+	rank_enter(RANK_SETUP);
+	pthread_mutex_lock(&lock);
+}
+
+void setup_unlock(void)
+{
+	pthread_mutex_unlock(&lock);
+	rank_leave(RANK_SETUP);
+}
 
 int tenure_begin(struct shmb_arena *a, int fd)
 {
@@ -59,6 +69,7 @@ void tenure_forget(struct shmb_arena *a)
 	atomic_store(&a->holder, 0);
 	a->slot_lease = (struct lease){0};
 	a->engine = NULL;
+	atomic_store(&a->parked, NULL);
 	page_heap_forget(a);
 }
 
