@@ -16,6 +16,9 @@ sha256=2db82d1e7119df3e71b7640219b6dfe84789bc0537983c3b7ac4f7189aecfeaa
 dir=${1:?usage: jemalloc.sh DIR}
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
+exec 9>"$dir/.lock"
+flock 9 # several builds may want it at once
+[ ! "$dir/lib/libjemalloc_pic.a" -nt "$0" ] || exit 0
 work=$dir/work
 rm -rf "$work"
 mkdir -p "$work/lists/partial"
@@ -69,6 +72,9 @@ cd "$work/jemalloc-5.3.0"
 	tail -20 "$work/configure.log" >&2
 	exit 1
 }
+# No thread-local variable of its own: a shared object has one TLS block, and our initial-exec
+# pointer puts all of it into the loader's small surplus. It takes pthread keys instead.
+sed -i '/^#define JEMALLOC_TLS *$/d' include/jemalloc/internal/jemalloc_internal_defs.h
 make -j"$(nproc)" build_lib_static >"$work/make.log" 2>&1 || {
 	tail -20 "$work/make.log" >&2
 	exit 1

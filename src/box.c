@@ -17,6 +17,7 @@
 #include "heap.h"
 #include "lock.h"
 #include "misuse.h"
+#include "recover.h"
 #include "region.h"
 #include "tenure.h"
 #include "type.h"
@@ -89,14 +90,19 @@ static bool reclaim_one(struct shmb_arena *a, struct box_shm *b)
 	return true;
 }
 
-void box_reclaim(struct shmb_arena *a)
+bool box_reclaim(struct shmb_arena *a)
 {
-	if (!atomic_load_explicit(&a->hdr->boxes_abandoned, memory_order_relaxed))
-		return;
-	atomic_store(&a->hdr->boxes_abandoned, 0); /* before looking: later ones count again */
+	uint32_t before = atomic_load_explicit(&a->hdr->boxes_looked, memory_order_relaxed);
+	uint32_t now = atomic_load(&a->hdr->boxes_abandoned);
+	bool any = false;
+	if (now == before)
+		return false;
 	uint32_t n = atomic_load(&a->hdr->boxes_ready);
 	for (uint32_t i = 0; i < n && i < BOXES; i++)
-		(void)reclaim_one(a, &a->boxes[i]);
+		any |= reclaim_one(a, &a->boxes[i]);
+	/* only now: who is killed in here leaves the look to others */
+	(void)atomic_compare_exchange_strong(&a->hdr->boxes_looked, &before, now);
+	return any;
 }
 
 static int drop_owned(struct shmb_arena *a, struct box_shm *b)
@@ -178,6 +184,11 @@ static int settle(struct shmb_arena *a, struct box_shm *b, const shmb_type *type
 	uint64_t w = atomic_load_explicit(&b->word, memory_order_acquire);
 	switch (box_state_of(w)) {
 	case BOX_READY:
+		if (box_holder(w) != atomic_load(&a->holder) && holder_dead(a, box_holder(w))) {
+			recover_now(a);
+			return EAGAIN;
+		}
+		/* fall through */
 	case BOX_KEPT:
 		if (atomic_load_explicit(&b->type, memory_order_relaxed) != type_id(type))
 			return SHMB_ETYPE;
@@ -186,7 +197,7 @@ static int settle(struct shmb_arena *a, struct box_shm *b, const shmb_type *type
 	case BOX_MAKING:
 	case BOX_DROPPING:
 		if (boxes_wait(a, b, w))
-			(void)boxes_change(b, w, BOX_HALF, 0); /* its process died in it */
+			recover_now(a); /* its process died in it: what of it is a block, recovery knows */
 		return EAGAIN;
 	case BOX_HALF:
 	case BOX_ABANDONED:
@@ -203,8 +214,11 @@ static int find(struct shmb_arena *a, const char *name, const shmb_type *type, s
 		uint32_t number = directory_find(a, name);
 		if (!number || number > atomic_load(&a->hdr->boxes_ready))
 			return ENOENT;
-		int err = settle(a, &a->boxes[number - 1], type, out);
-		if (err != EAGAIN)
+		struct box_shm *b = &a->boxes[number - 1];
+		uint32_t gen = box_gen(atomic_load(&b->word));
+		int err = settle(a, b, type, out);
+		/* dropped and made anew under another name meanwhile? */
+		if (err != EAGAIN && directory_find(a, name) == number && box_gen(atomic_load(&b->word)) == gen)
 			return err;
 	}
 }

@@ -4,8 +4,8 @@
 
 #include "arena.h"
 
-/* Drops what dead owners left: with a destructor where this process knows the type. */
-void box_reclaim(struct shmb_arena *a);
+/* Drops what dead owners left: with a destructor where this process knows the type. False: none. */
+bool box_reclaim(struct shmb_arena *a);
 
 /* Drops what this process owns: at its clean leave. */
 void box_drop_all(struct shmb_arena *a);

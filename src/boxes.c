@@ -114,7 +114,8 @@ void boxes_abandon(struct shmb_arena *a, holder_t dead)
 			continue;
 		if (s != BOX_READY)
 			settle_block(a, b, dead);
-		if (boxes_change(b, w, s == BOX_READY ? BOX_ABANDONED : BOX_HALF, 0))
-			atomic_fetch_add(&a->hdr->boxes_abandoned, 1);
+		(void)boxes_change(b, w, s == BOX_READY ? BOX_ABANDONED : BOX_HALF, 0);
 	}
+	if (n) /* whatever was changed this time: an earlier recoverer may have died before this */
+		atomic_fetch_add(&a->hdr->boxes_abandoned, 1);
 }

@@ -20,24 +20,13 @@
 
 #include <errno.h>
 
-struct tctx context_busy = {.arena = (struct shmb_arena *)-1};
-struct tctx context_idle = {.arena = (struct shmb_arena *)-2};
-struct tctx context_gone = {.arena = (struct shmb_arena *)-3};
+struct tctx context_busy = {.arena = (struct shmb_arena *)-1, .ready = (struct shmb_arena *)-1};
+struct tctx context_idle = {.arena = (struct shmb_arena *)-2, .ready = (struct shmb_arena *)-2};
+struct tctx context_gone = {.arena = (struct shmb_arena *)-3, .ready = (struct shmb_arena *)-3};
 static struct shmb_arena *const closed_arena = (struct shmb_arena *)-4;
 __thread struct tctx *context_current = &context_idle;
 
 static pthread_key_t key; /* head of the thread's chain */
-
-static void thread_exit(void *head)
-{
-	(void)head;
-	context_release_thread();
-}
-
-void context_setup(void)
-{
-	ASSERT(pthread_key_create(&key, thread_exit) == 0);
-}
 
 /* ---- records -------------------------------------------------------------------- */
 
@@ -70,17 +59,24 @@ static bool record_take(struct shmb_arena *a, unsigned *number)
 	return false;
 }
 
+static uint64_t grains_ready(const struct shmb_arena *a)
+{
+	uint64_t units = units_ready(a);
+	return (units < SMALL_UNITS ? units : SMALL_UNITS) << (UNIT_SHIFT - GRAIN_SHIFT);
+}
+
 static struct tctx *context_make(struct shmb_arena *a)
 {
 	unsigned number;
 	if (!record_take(a, &number))
 		return NULL;
 	struct tctx *t = &a->contexts[number];
-	*t = (struct tctx){.arena = a,
+	*t = (struct tctx){.ready = a,
+	                   .arena = a,
 	                   .data = a->data,
 	                   .spans = a->spans,
 	                   .blocks = a->blocks,
-	                   .limit = units_ready(a) << UNIT_SHIFT,
+	                   .limit = grains_ready(a),
 	                   .shm = &a->threads[number],
 	                   .number = number,
 	                   .holder = atomic_load(&a->holder)};
@@ -143,7 +139,7 @@ static struct tctx *context_find(struct shmb_arena *a)
 struct entered context_enter(struct shmb_arena *a)
 {
 	struct entered e = {.how = ENTRY_NESTED, .before = context_get()};
-	if (e.before == &context_busy)
+	if (e.before == &context_busy || !__atomic_load_n(&e.before->ready, __ATOMIC_RELAXED))
 		return e;
 	context_set(&context_busy);
 	e.how = ENTRY_BARE;
@@ -157,7 +153,7 @@ struct entered context_enter(struct shmb_arena *a)
 	if (e.context) {
 		e.how = ENTRY_CONTEXT;
 		e.before = e.context;
-		e.context->limit = units_ready(a) << UNIT_SHIFT;
+		e.context->limit = grains_ready(a);
 	}
 	return e;
 }
@@ -168,11 +164,11 @@ void context_leave(const struct entered *e)
 		context_set(e->before);
 }
 
-void context_release_thread(void)
+/* The key's destructor: empties the thread's caches of every arena and gives its records back. */
+static void release_thread(void *head)
 {
-	struct tctx *t = pthread_getspecific(key);
+	struct tctx *t = head;
 	context_set(&context_busy);
-	(void)pthread_setspecific(key, NULL);
 	while (t) {
 		struct tctx *next = t->next;
 		if (t->arena != closed_arena)
@@ -182,6 +178,11 @@ void context_release_thread(void)
 	context_set(&context_gone);
 }
 
+void context_setup(void)
+{
+	ASSERT(pthread_key_create(&key, release_thread) == 0);
+}
+
 bool context_drop(struct shmb_arena *a)
 {
 	struct tctx *head = pthread_getspecific(key), **p = &head;
@@ -189,7 +190,7 @@ bool context_drop(struct shmb_arena *a)
 	while (*p && (*p)->arena != a)
 		p = &(*p)->next;
 	if (*p) {
-		(*p)->arena = closed_arena;
+		(*p)->arena = (*p)->ready = closed_arena;
 		*p = (*p)->next; /* the record goes with the tenure */
 		(void)pthread_setspecific(key, head);
 	}
@@ -198,7 +199,7 @@ bool context_drop(struct shmb_arena *a)
 	uint32_t records = atomic_load(&a->hdr->threads_ready);
 	for (unsigned i = 0; i < records && i < THREADS; i++) {
 		if (a->contexts[i].arena == a) {
-			a->contexts[i].arena = closed_arena;
+			a->contexts[i].arena = a->contexts[i].ready = closed_arena;
 			others = true;
 		}
 	}

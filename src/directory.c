@@ -140,10 +140,11 @@ int directory_insert(struct shmb_arena *a, const char *name, uint32_t box)
 
 void directory_remove(struct shmb_arena *a, uint32_t box)
 {
-	uint32_t number = atomic_exchange(&a->boxes[box - 1].name, 0);
+	uint32_t number = atomic_load(&a->boxes[box - 1].name);
 	if (!number || number > NAME_BUCKETS * NAMES_PER_BUCKET)
 		return;
 	uint64_t w = atomic_load(&a->names[number - 1].word);
 	if (w >> 32 == box)
 		(void)atomic_compare_exchange_strong(&a->names[number - 1].word, &w, 0);
+	atomic_store(&a->boxes[box - 1].name, 0); /* last: killed before, it can be done again */
 }

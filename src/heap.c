@@ -6,7 +6,7 @@
  * map. No lock, no atomic read-modify-write, no system call. The order of the
  * stores is what a kill in between relies on (layout.h).
  *
- * While a thread is in here its context pointer says busy, so that a signal
+ * While a thread is in here its context says so (context.h), so that a signal
  * handler that allocates goes round the magazines: it gets a unit of its own,
  * and what it frees becomes a stray. Neither takes a lock.
  */
@@ -21,6 +21,7 @@
 #include "misuse.h"
 #include "orphan.h"
 #include "page.h"
+#include "preload_api.h"
 #include "recover.h"
 #include "span.h"
 #include "sys.h"
@@ -31,69 +32,98 @@
 
 enum { RETRY_NS = 10 * 1000 * 1000 };
 
+enum { LIVE_0 = BLOCK_LIVE << BLOCK_STATE_SHIFT, CACHED_0 = BLOCK_CACHED << BLOCK_STATE_SHIFT };
+
+/* The LIVE byte of the class for a size in grains. */
 static uint8_t class_table[CLASS_MAX_SIZE / GRAIN + 1]; /* by grains, rounded up */
 
 static void *malloc_slow(struct shmb_arena *a, size_t size) __attribute__((noinline));
 static void free_slow(struct shmb_arena *a, void *p) __attribute__((noinline));
 
-/* Takes the top block. The caller has made the context busy and m->count is not 0. */
-static inline uint32_t pop(struct mag_shm *m, block_t *blocks, unsigned class)
+/* Takes the top block. The caller is marked busy and l->count is not 0. */
+static inline uint32_t pop(struct loaded *l, block_t *blocks, uint8_t live)
 {
-	uint32_t n = atomic_load_explicit(&m->count, memory_order_relaxed) - 1;
-	uint32_t grain = m->entries[n];
-	block_set(blocks, grain, block_make(BLOCK_LIVE, class));
-	atomic_store_explicit(&m->count, n, memory_order_release);
+	uint32_t n = l->count - 1;
+	uint32_t grain = l->m->entries[n];
+	block_set(blocks, grain, live);
+	l->count = n;
+	atomic_store_explicit(&l->m->count, n, memory_order_release);
 	return grain;
 }
 
-static inline void push(struct mag_shm *m, block_t *blocks, uint32_t grain, unsigned class)
+static inline void push(struct loaded *l, block_t *blocks, uint32_t grain, uint8_t cached)
 {
-	uint32_t n = atomic_load_explicit(&m->count, memory_order_relaxed);
-	m->entries[n] = grain;
-	atomic_store_explicit(&m->count, n + 1, memory_order_release);
-	block_set(blocks, grain, block_make(BLOCK_CACHED, class));
+	uint32_t n = l->count;
+	l->m->entries[n] = grain;
+	l->count = n + 1;
+	atomic_store_explicit(&l->m->count, n + 1, memory_order_release);
+	block_set(blocks, grain, cached);
 }
 
 void *shmb_malloc(shmb_arena *a, size_t size)
 {
 	struct tctx *t = context_get();
-	if (likely(t->arena == a && size <= CLASS_MAX_SIZE)) {
-		unsigned class = class_table[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
-		struct mag_shm *m = t->loaded[class];
-		context_set(&context_busy);
-		if (likely(atomic_load_explicit(&m->count, memory_order_relaxed))) {
-			uint32_t grain = pop(m, t->blocks, class);
-			context_set(t);
-			return t->data + ((size_t)grain << GRAIN_SHIFT);
+	if (likely(t->ready == a && size <= CLASS_MAX_SIZE)) {
+		uint8_t live = class_table[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
+		struct loaded *l = &t->loaded[live - LIVE_0];
+		block_t *blocks = t->blocks;
+		char *data = t->data; /* read before the mark: nothing has to wait for its stores */
+		context_mark(t, NULL);
+		if (likely(l->count)) {
+			uint32_t grain = pop(l, blocks, live);
+			context_mark(t, a);
+			return data + ((size_t)grain << GRAIN_SHIFT);
 		}
-		context_set(t);
+		context_mark(t, a);
 	}
 	return malloc_slow(a, size);
+}
+
+/*
+ * True: p was a live block of the context's arena and is in its magazine now.
+ * The span word is looked at only where a large block can start: elsewhere a
+ * byte that is not NONE means a small block.
+ */
+static inline bool free_hot(struct tctx *t, struct shmb_arena *ready, const void *p)
+{
+	uint64_t off = (uint64_t)((const char *)p - t->data);
+	uint64_t grain = off >> GRAIN_SHIFT | off << (64 - GRAIN_SHIFT); /* misaligned: beyond any limit */
+	if (unlikely(grain >= t->limit))
+		return false;
+	if (unlikely(grain % (UNIT / GRAIN) == 0) &&
+	    span_kind_of(atomic_load_explicit(&t->spans[grain / (UNIT / GRAIN)], memory_order_relaxed)) != SPAN_SMALL)
+		return false;
+	uint8_t b = block_get(t->blocks, (uint32_t)grain);
+	if (unlikely(b < LIVE_0))
+		return false;
+	struct loaded *l = &t->loaded[b - LIVE_0];
+	context_mark(t, NULL);
+	bool room = l->count < l->rounds;
+	if (likely(room))
+		push(l, t->blocks, (uint32_t)grain, (uint8_t)(b - (LIVE_0 - CACHED_0)));
+	context_mark(t, ready);
+	return room;
 }
 
 void shmb_free(shmb_arena *a, void *p)
 {
 	struct tctx *t = context_get();
-	uint64_t off = (uint64_t)((char *)p - t->data);
-	if (likely(t->arena == a && off < t->limit && off % GRAIN == 0)) {
-		span_t w = atomic_load_explicit(&t->spans[off >> UNIT_SHIFT], memory_order_relaxed);
-		uint32_t grain = (uint32_t)(off >> GRAIN_SHIFT);
-		if (likely(span_kind_of(w) == SPAN_SMALL)) {
-			uint8_t b = block_get(t->blocks, grain);
-			unsigned class = block_class(b);
-			if (likely(block_state_of(b) == BLOCK_LIVE)) {
-				struct mag_shm *m = t->loaded[class];
-				context_set(&context_busy);
-				if (likely(atomic_load_explicit(&m->count, memory_order_relaxed) < m->rounds)) {
-					push(m, t->blocks, grain, class);
-					context_set(t);
-					return;
-				}
-				context_set(t);
-			}
-		}
-	}
-	free_slow(a, p);
+	if (unlikely(t->ready != a) || unlikely(!free_hot(t, a, p)))
+		free_slow(a, p);
+}
+
+bool preload_free(void *p)
+{
+	struct tctx *t = context_get();
+	struct shmb_arena *ready = t->ready;
+	if (likely(ready != NULL) && likely(free_hot(t, ready, p)))
+		return true;
+	if (!window_has(p))
+		return false;
+	shmb_arena *a = window_get(p);
+	if (a)
+		free_slow(a, p);
+	return a != NULL;
 }
 
 /* ---- allocating, slowly ------------------------------------------------------------ */
@@ -135,9 +165,9 @@ static void *small_try(struct shmb_arena *a, const struct entered *e, const stru
 		return issue_from_engine(a, e->how == ENTRY_CONTEXT ? e->context->number : 0, r);
 	if (!magazine_refill(e->context, r->class))
 		return NULL;
-	struct mag_shm *m = e->context->loaded[r->class];
+	struct mag_shm *m = e->context->loaded[r->class].m;
 	tell(a, r, m->entries[atomic_load(&m->count) - 1]);
-	return block_addr(a, pop(m, a->blocks, r->class));
+	return block_addr(a, pop(&e->context->loaded[r->class], a->blocks, block_make(BLOCK_LIVE, r->class)));
 }
 
 static void *alloc_try(struct shmb_arena *a, const struct request *r, bool *zeroed)
@@ -151,6 +181,8 @@ static void *alloc_try(struct shmb_arena *a, const struct request *r, bool *zero
 		p = large_take(a, r->size, r->align, zeroed, r->where);
 	else
 		p = small_try(a, &e, r);
+	if (!p && e.how == ENTRY_BARE && r->class < CLASSES) /* jemalloc has left this thread: a unit will do */
+		p = large_take(a, r->size, r->align, zeroed, r->where);
 	context_leave(&e);
 	return p;
 }
@@ -159,22 +191,30 @@ static void *alloc_try(struct shmb_arena *a, const struct request *r, bool *zero
 static void reclaim(struct shmb_arena *a)
 {
 	struct entered e = context_enter(a);
-	int fd;
 	if (e.how == ENTRY_NESTED)
 		return;
 	if (atomic_load(&a->holder)) {
-		if (!region_descriptor(a->region, &fd)) {
-			recover_dead(a, fd);
-			sys_close(fd);
-		}
+		recover_now(a);
 		if (e.how == ENTRY_CONTEXT)
 			magazine_reclaim(e.context);
 		engine_purge(a);
+		page_trim(a);
 		orphan_collect_all(a);
 		span_resync(a);
 		span_trim(a, 0);
 	}
 	context_leave(&e);
+}
+
+/* The cheap part of it: what the calling thread has freed since. False: nothing. */
+static bool reclaim_own(struct shmb_arena *a)
+{
+	struct entered e = context_enter(a);
+	bool some = e.how == ENTRY_CONTEXT && magazine_holds(e.context);
+	if (some)
+		(void)magazine_flush_thread(e.context);
+	context_leave(&e);
+	return some;
 }
 
 /* After a shortage that reclaiming did not end, trying again is worth it only once something changed. */
@@ -202,6 +242,8 @@ static void *alloc(struct shmb_arena *a, const struct request *r, bool *zeroed)
 	}
 	int saved = errno;
 	void *p = alloc_try(a, r, zeroed);
+	if (!p && reclaim_own(a))
+		p = alloc_try(a, r, zeroed);
 	if (!p && reclaim_worthwhile(a)) {
 		reclaim(a);
 		p = alloc_try(a, r, zeroed);
@@ -273,7 +315,7 @@ static void small_free(struct shmb_arena *a, uint32_t grain, unsigned class)
 {
 	struct entered e = context_enter(a);
 	if (e.how == ENTRY_CONTEXT && magazine_spill(e.context, class)) {
-		push(e.context->loaded[class], a->blocks, grain, class);
+		push(&e.context->loaded[class], a->blocks, grain, block_make(BLOCK_CACHED, class));
 	} else if (e.how != ENTRY_NESTED && page_unit_mine(a, span_get(a, grain / (UNIT / GRAIN)))) {
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
 		engine_free(a, grain);
@@ -289,12 +331,15 @@ void heap_free_at(struct shmb_arena *a, void *p, _Atomic uint64_t *where)
 	int saved = errno;
 	if (a->region->read_only)
 		misuse_report("shmb_free", a, p, "attached read-only");
-	if (atomic_load(&a->retired))
+	if (atomic_load(&a->retired)) {
 		misuse_retire(a, &seen);
-	else if (seen.class == CLASSES)
+	} else if (seen.class == CLASSES) {
+		struct entered e = context_enter(a); /* a forked child has no tenure before its first call */
 		large_free(a, p, seen.word, where);
-	else
+		context_leave(&e);
+	} else {
 		small_free(a, (uint32_t)(seen.off >> GRAIN_SHIFT), seen.class);
+	}
 	if (where)
 		atomic_store(where, 0);
 	atomic_fetch_add_explicit(&a->returns, 1, memory_order_relaxed);
@@ -357,8 +402,9 @@ void shmb_trim(shmb_arena *a)
 	int saved = errno;
 	misuse_check_open("shmb_trim", a);
 	if (!atomic_load(&a->retired)) {
-		box_reclaim(a);
-		reclaim(a);
+		reclaim(a); /* finds the dead, whose boxes go next */
+		if (box_reclaim(a))
+			reclaim(a);
 	}
 	errno = saved;
 }
@@ -371,5 +417,5 @@ shmb_arena *shmb_arena_of(const void *p)
 void heap_setup(void)
 {
 	for (unsigned i = 0; i < sizeof class_table; i++)
-		class_table[i] = (uint8_t)class_of(i ? i * GRAIN : 1);
+		class_table[i] = (uint8_t)(LIVE_0 | class_of(i ? i * GRAIN : 1));
 }

@@ -103,7 +103,8 @@ struct header_shm {
 	_Atomic uint64_t orphan_cursor; /* unit where the pass over stale spans goes on */
 	_Atomic uint32_t boxes_ready;   /* box entries below this are committed */
 	_Atomic uint32_t names_ready;   /* 1: the buckets' heads are committed */
-	_Atomic uint32_t boxes_abandoned; /* boxes of the dead that wait for somebody to reclaim them */
+	_Atomic uint32_t boxes_abandoned; /* recoveries that may have left boxes to be reclaimed; wraps */
+	_Atomic uint32_t boxes_looked;    /* boxes_abandoned when somebody last looked through to the end */
 	_Atomic uint64_t boxes_dropped;   /* by their owner */
 	_Atomic uint64_t boxes_reclaimed; /* a dead owner's, with their destructor */
 	_Atomic uint64_t boxes_raw;       /* a dead owner's, without */

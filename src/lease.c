@@ -7,12 +7,38 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
+
+/*
+ * A number that no ancestor had: it lives in a page that fork wipes. A
+ * process that shares our memory (vfork) has the page too, but another pid.
+ */
+static uint64_t process_birth(void)
+{
+	static _Atomic(_Atomic uint64_t *) word;
+	static _Atomic uint64_t last; /* copied by fork: what the ancestors used */
+	_Atomic uint64_t *w = atomic_load(&word);
+	if (!w) {
+		void *page, *none = NULL;
+		if (sys_map(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &page))
+			return 1; /* the pid alone will have to do */
+		sys_wipeonfork(page, PAGE);
+		if (!atomic_compare_exchange_strong((_Atomic(void *) *)&word, &none, page))
+			sys_unmap(page, PAGE);
+		w = atomic_load(&word);
+	}
+	uint64_t unborn = 0;
+	if (!atomic_load(w))
+		atomic_compare_exchange_strong(w, &unborn, atomic_fetch_add(&last, 1) + 1);
+	return atomic_load(w);
+}
 
 /* Pins the description behind `fd` with a page and closes the descriptor. */
 static int lease_pin(int fd, struct lease *out)
 {
 	out->pid = sys_pid();
+	out->birth = process_birth();
 	int err = sys_map(NULL, PAGE, PROT_NONE, MAP_SHARED, fd, 0, &out->page);
 	if (!err) {
 		err = sys_dontfork(out->page, PAGE);
@@ -52,7 +78,7 @@ int lease_take_owner(int fd, struct lease *out)
 		return err;
 	err = sys_lock(own, F_WRLCK, LEASE_OWNER, false);
 	if (!err)
-		err = sys_lock(own, F_WRLCK, LEASE_WATCH, false);
+		err = sys_lock(own, F_WRLCK, LEASE_WATCH, true); /* held by none but a reaper about to end */
 	if (!err)
 		return lease_pin(own, out);
 	sys_close(own);
@@ -74,7 +100,7 @@ int lease_share(int fd, uint64_t byte, struct lease *out)
 
 bool lease_held(const struct lease *l)
 {
-	return l->page && l->pid == sys_pid();
+	return l->page && l->pid == sys_pid() && l->birth == process_birth();
 }
 
 void lease_drop(struct lease *l)

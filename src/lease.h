@@ -24,6 +24,7 @@
 struct lease {
 	void *page; /* NULL: not held */
 	pid_t pid;  /* of the process that took it; elsewhere it means nothing */
+	uint64_t birth; /* of that process: a child in a new pid namespace may have the pid again */
 };
 
 /* Takes the first free byte of [first, first + n) of the file behind `fd`. EAGAIN: all are held. */

@@ -29,7 +29,7 @@
 #include "slot.h"
 #include "sys.h"
 
-enum { DEPOT_BYTES = 512 * 1024, FIRST_BATCH = 4, GRAINS_PER_UNIT = UNIT / GRAIN };
+enum { DEPOT_BYTES = 512 * 1024, FIRST_BATCH = 4, DEPOT_TRIES = 64, GRAINS_PER_UNIT = UNIT / GRAIN };
 
 static struct mag_shm none; /* stands for no magazine: empty and full at once */
 
@@ -48,12 +48,17 @@ static void count_set(struct mag_shm *m, uint32_t n)
 	atomic_store_explicit(&m->count, n, memory_order_release);
 }
 
+static void loaded_note(struct tctx *t, unsigned class, struct mag_shm *m)
+{
+	t->loaded[class] = (struct loaded){.m = m, .count = count_of(m), .rounds = m->rounds};
+}
+
 void magazine_init(struct tctx *t)
 {
-	for (unsigned c = 0; c < CLASSES; c++) {
-		t->loaded[c] = &none;
+	for (unsigned c = 0; c <= BLOCK_CLASS_MASK; c++)
+		t->loaded[c] = (struct loaded){.m = &none};
+	for (unsigned c = 0; c < CLASSES; c++)
 		t->batch[c] = FIRST_BATCH;
-	}
 }
 
 /* ---- the pool ------------------------------------------------------------------- */
@@ -124,7 +129,7 @@ static void pair_store(struct tctx *t, unsigned class, struct mag_shm *loaded, s
 	uint64_t w = (loaded ? number_of(t->arena, loaded) : 0) |
 	             (uint64_t)(previous ? number_of(t->arena, previous) : 0) << 32;
 	atomic_store_explicit(&t->shm->pairs[class], w, memory_order_release);
-	t->loaded[class] = loaded ? loaded : &none;
+	loaded_note(t, class, loaded ? loaded : &none);
 }
 
 /* The same where that lists what was in transit. */
@@ -156,11 +161,16 @@ static struct mag_shm *magazine_checked(const struct shmb_arena *a, uint32_t num
 
 bool depot_lock(struct shmb_arena *a, unsigned class)
 {
-	holder_t nobody = 0;
-	if (!atomic_compare_exchange_strong(&a->depots[class].lock, &nobody, atomic_load(&a->holder)))
-		return false;
-	rank_enter(RANK_DEPOT);
-	return true;
+	_Atomic holder_t *lock = &a->depots[class].lock;
+	for (unsigned i = 0; i < DEPOT_TRIES; i++) {
+		holder_t nobody = 0;
+		if (atomic_compare_exchange_strong(lock, &nobody, atomic_load(&a->holder))) {
+			rank_enter(RANK_DEPOT);
+			return true;
+		}
+		cpu_relax();
+	}
+	return false;
 }
 
 void depot_unlock(struct shmb_arena *a, unsigned class)
@@ -335,7 +345,7 @@ static bool fill(struct tctx *t, struct mag_shm *m, unsigned class)
 	return n > 0;
 }
 
-bool magazine_refill(struct tctx *t, unsigned class)
+static bool refill(struct tctx *t, unsigned class)
 {
 	struct pair p = pair_get(t, class);
 	if (p.loaded && count_of(p.loaded))
@@ -362,7 +372,7 @@ bool magazine_refill(struct tctx *t, unsigned class)
 	return fill(t, p.loaded, class);
 }
 
-bool magazine_spill(struct tctx *t, unsigned class)
+static bool spill(struct tctx *t, unsigned class)
 {
 	struct pair p = pair_get(t, class);
 	if (p.loaded && count_of(p.loaded) < p.loaded->rounds)
@@ -388,6 +398,20 @@ bool magazine_spill(struct tctx *t, unsigned class)
 	return true;
 }
 
+bool magazine_refill(struct tctx *t, unsigned class)
+{
+	bool done = refill(t, class);
+	loaded_note(t, class, t->loaded[class].m);
+	return done;
+}
+
+bool magazine_spill(struct tctx *t, unsigned class)
+{
+	bool done = spill(t, class);
+	loaded_note(t, class, t->loaded[class].m);
+	return done;
+}
+
 /* Hands on one magazine that the thread's record lists no more but in transit. */
 static void hand_on(struct tctx *t, struct mag_shm *m)
 {
@@ -411,6 +435,16 @@ static void flush_class(struct tctx *t, unsigned class)
 	}
 }
 
+
+bool magazine_holds(const struct tctx *t)
+{
+	for (unsigned c = 0; c < CLASSES; c++) {
+		struct pair p = pair_get(t, c);
+		if ((p.loaded && count_of(p.loaded)) || (p.previous && count_of(p.previous)))
+			return true;
+	}
+	return false;
+}
 
 static void backlog_retry(struct tctx *t)
 {

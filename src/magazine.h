@@ -18,6 +18,9 @@ bool magazine_flush_thread(struct tctx *t);
 /* Takes back what others sent this process, and what is this process's in the depot. */
 void magazine_reclaim(struct tctx *t);
 
+/* Has the thread any block in its magazines? */
+bool magazine_holds(const struct tctx *t);
+
 /*
  * For recovery: gives a dead process's magazine on, its blocks set to CACHED
  * first. A recoverer killed in here leaves it to the next one, at worst with

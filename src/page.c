@@ -155,6 +155,12 @@ void *page_take(struct shmb_arena *a, unsigned n, unsigned align)
 	return NULL;
 }
 
+static void unit_return(struct shmb_arena *a, uint64_t unit)
+{
+	ASSERT(span_seize(a, unit, span_get(a, unit)));
+	span_return(a, unit, 1, SPAN_DIRTY_DATA | SPAN_DIRTY_MAP);
+}
+
 void page_return(struct shmb_arena *a, void *addr, unsigned n)
 {
 	struct page_heap *h = &a->page_heap;
@@ -172,9 +178,24 @@ void page_return(struct shmb_arena *a, void *addr, unsigned n)
 	else
 		bin_insert(h, unit);
 	heap_unlock(h);
-	if (whole) {
-		ASSERT(span_seize(a, unit, span_get(a, unit)));
-		span_return(a, unit, 1, SPAN_DIRTY_DATA | SPAN_DIRTY_MAP);
+	if (whole)
+		unit_return(a, unit);
+}
+
+void page_trim(struct shmb_arena *a)
+{
+	struct page_heap *h = &a->page_heap;
+	for (;;) {
+		heap_lock(h);
+		uint32_t u = h->bins[UNIT_PAGES];
+		if (u) {
+			bin_remove(h, u - 1);
+			h->held--;
+		}
+		heap_unlock(h);
+		if (!u)
+			return;
+		unit_return(a, u - 1);
 	}
 }
 

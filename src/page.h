@@ -14,6 +14,9 @@ void *page_take(struct shmb_arena *a, unsigned n, unsigned align);
 /* Gives a run back; no block of it is in use. */
 void page_return(struct shmb_arena *a, void *addr, unsigned n);
 
+/* Gives units back that no page of is in use. */
+void page_trim(struct shmb_arena *a);
+
 /*
  * Records class and phase of every page that the block at `grain` touches,
  * before the block is issued. One look where that is known already.

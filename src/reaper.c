@@ -38,6 +38,7 @@ static _Noreturn void reaper_main(const struct shmb_region *r, int fd)
 	close_all_but(fd);
 	(void)chdir("/");
 	(void)sys_unmap(r->addr, r->size);
+	region_unmap_all(); /* this copy must not keep alive what the owner closes */
 	if (!sys_lock(fd, F_WRLCK, LEASE_WATCH, true))
 		(void)region_reap(fd, r->name);
 	_exit(0);

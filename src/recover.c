@@ -106,3 +106,12 @@ void recover_dead(struct shmb_arena *a, int fd)
 		}
 	}
 }
+
+void recover_now(struct shmb_arena *a)
+{
+	int fd;
+	if (region_descriptor(a->region, &fd))
+		return;
+	recover_dead(a, fd);
+	sys_close(fd);
+}

@@ -10,4 +10,7 @@ void recover_slot(struct shmb_arena *a, unsigned slot);
 /* Looks for slots whose process is gone and recovers them. */
 void recover_dead(struct shmb_arena *a, int fd);
 
+/* The same through a descriptor of its own. The caller has a tenure. */
+void recover_now(struct shmb_arena *a);
+
 #endif

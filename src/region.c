@@ -123,16 +123,16 @@ int region_reap(int fd, const char *canonical)
 static int object_prepare(struct attempt *t)
 {
 	mode_t mode = (t->opt->mode ? t->opt->mode & 0777 : 0600) | S_ISVTX;
-	int err = sys_truncate(t->fd, t->format->size);
+	int err = sys_fchmod(t->fd, 0600); /* until it is ours: neither umask nor mode may keep us from the lease */
+	if (!err)
+		err = sys_truncate(t->fd, t->format->size);
 	if (!err && t->format->write)
 		err = t->format->write(t->fd, t->format->arg);
 	else if (!err && !flag(t, SHMB_SPARSE))
 		err = sys_fallocate(t->fd, t->format->size);
 	if (!err)
-		err = sys_fchmod(t->fd, mode);
-	if (!err)
 		err = lease_take_owner(t->fd, &t->r->owner);
-	return err;
+	return err ? err : sys_fchmod(t->fd, mode);
 }
 
 static int object_create(struct attempt *t)
@@ -186,6 +186,8 @@ static int object_inherit(struct attempt *t, const struct stat *st)
 		err = lease_take_owner(t->fd, &t->r->owner);
 	if (err == EAGAIN || err == SHMB_EOWNED) {
 		err = reap_under_way(t->fd);
+		if (!err && path_is(t->path, st)) /* it has ended meanwhile, the object is gone */
+			err = EAGAIN;
 		return !err && flag(t, SHMB_CREATE_ONLY) ? EEXIST : err;
 	}
 	if (replace)
@@ -207,8 +209,12 @@ static int object_find(struct attempt *t)
 	bool may_own = !flag(t, SHMB_READ_ONLY | SHMB_ATTACH_ONLY);
 	int mode = flag(t, SHMB_READ_ONLY) ? O_RDONLY : O_RDWR;
 	int err = sys_open(t->path, mode | O_NOFOLLOW | O_NONBLOCK, 0, &t->fd);
+	if (err == ENXIO || err == EISDIR)
+		err = ENODEV; /* a socket, a directory */
+	if ((err == ENODEV || err == ELOOP) && flag(t, SHMB_CREATE_ONLY))
+		err = EEXIST;
 	if (err)
-		return err == ENXIO ? ENODEV : err; /* a FIFO or a socket */
+		return err;
 	t->r->how = SHMB_ATTACHED;
 	err = sys_fstat(t->fd, &st);
 	if (!err && may_own && (st.st_mode & S_ISVTX) && S_ISREG(st.st_mode) && st.st_uid == geteuid())
@@ -344,6 +350,15 @@ void region_unlink_owned(void)
 		struct shmb_region *r = atomic_load(&open_regions[i]);
 		if (r && lease_held(&r->owner))
 			(void)unlink_own(r); /* nobody is left to be told */
+	}
+}
+
+void region_unmap_all(void)
+{
+	for (unsigned i = 0; i < OPEN_MAX_REGIONS; i++) {
+		const struct shmb_region *r = atomic_load(&open_regions[i]);
+		if (r)
+			(void)sys_unmap(r->addr, r->size);
 	}
 }
 

@@ -60,6 +60,9 @@ int region_release(struct shmb_region *r);
 /* The same after a failed open: what was found, even claimed, stays as it was. */
 void region_abandon(struct shmb_region *r);
 
+/* Unmaps every open region; for a process that will touch none. */
+void region_unmap_all(void);
+
 /* Unlinks the regions this process owns, as its exit does. Safe while other threads run. */
 void region_unlink_owned(void);
 

@@ -103,14 +103,6 @@ void preload_snapshot_adopt(shmb_arena *a, struct snapshot *s)
 	s->mirror = NULL;
 }
 
-bool preload_free(void *p)
-{
-	shmb_arena *a = shmb_arena_of(p);
-	if (a)
-		shmb_free(a, p);
-	return a != NULL;
-}
-
 void preload_count_fallback(shmb_arena *a)
 {
 	atomic_fetch_add_explicit(&a->hdr->fallbacks, 1, memory_order_relaxed);

@@ -7,8 +7,8 @@
  * one of them turns out to be gone.
  *
  * A unit's pages are populated before its taker may touch them, and stay
- * populated for a while after it is free: up to DIRTY_FLOOR units and a
- * quarter of what is in use, so a busy heap does not churn and an empty one
+ * populated for a while after it is free: up to DIRTY_FLOOR units and as many
+ * as are in use, so a busy heap does not churn and an empty one
  * is small. The taker of a unit is the only one who populates or punches it.
  *
  * After a kill: TAKING words of the dead, CONT words of the dead that no HEAD
@@ -21,7 +21,7 @@
 
 #include <errno.h>
 
-enum { DIRTY_FLOOR = 16, DIRTY_SHARE = 4 };
+enum { DIRTY_FLOOR = 16, DIRTY_SHARE = 1 };
 
 static holder_t me(const struct shmb_arena *a)
 {

@@ -188,6 +188,11 @@ int sys_dontfork(void *addr, uint64_t len)
 	return RESULT(madvise(addr, len, MADV_DONTFORK));
 }
 
+int sys_wipeonfork(void *addr, uint64_t len)
+{
+	return RESULT(madvise(addr, len, MADV_WIPEONFORK));
+}
+
 int sys_populate(void *addr, uint64_t len)
 {
 	int err = RESULT(madvise(addr, len, MADV_POPULATE_WRITE));

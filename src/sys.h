@@ -36,11 +36,21 @@ int sys_map(void *want, uint64_t len, int prot, int flags, int fd, uint64_t off,
 int sys_unmap(void *addr, uint64_t len);
 int sys_protect(void *addr, uint64_t len, int prot);
 int sys_dontfork(void *addr, uint64_t len);
+int sys_wipeonfork(void *addr, uint64_t len);
 int sys_populate(void *addr, uint64_t len); /* ENOMEM: the file system is full */
 int sys_punch(void *addr, uint64_t len);    /* gives the pages back; reads zero afterwards */
 
 int sys_futex_wait(_Atomic uint32_t *word, uint32_t seen, uint32_t ms);
 void sys_futex_wake(_Atomic uint32_t *word);
+
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
 
 pid_t sys_pid(void);
 pid_t sys_tid(void);

@@ -1,0 +1,108 @@
+#!/bin/bash
+# fork under the shim. copy: the child has a snapshot and a region of its own;
+# share: one region for both. And what is no fork: posix_spawn, vfork, system,
+# popen, exec, daemon.
+set -eu
+cd "$(dirname "$0")/.."
+BUILD=${BUILD:-build} SAN=${SAN:-}
+case $SAN in
+address | thread)
+	echo "the sanitizer's runtime must come first and brings its own malloc: no shim beside it"
+	exit 77
+	;;
+esac
+shim=$PWD/$BUILD/libshmbind-preload.so
+tool=$PWD/$BUILD/shmbind
+helper=$PWD/$BUILD/tests/helpers/preload_fork
+prefix=/shmb-test-$$-
+work=$(mktemp -d)
+trap 'rm -rf "$work" /dev/shm/shmb-test-$$-*' EXIT
+ulimit -c 0
+failures=0
+
+verify() { # verify TEXT COMMAND...
+	if "${@:2}"; then
+		echo "ok   $1"
+	else
+		echo "FAIL $1"
+		failures=$((failures + 1))
+	fi
+}
+nothing_left() { ! compgen -G "/dev/shm/shmb-test-$$-*" >/dev/null; }
+
+# start CASE NAME KEY=VALUE...: the helper, its pid in $pid; its input is fd 8, its output fd 9,
+# which ends when the last process that has it has ended
+start() {
+	rm -f "$work/in" "$work/out" && mkfifo "$work/in" "$work/out"
+	env SHMBIND_PLACE=all SHMBIND_LOG=0 "${@:3}" LD_PRELOAD="$shim" "$helper" "$1" "$2" <"$work/in" >"$work/out" &
+	pid=$!
+	exec 8>"$work/in" 9<"$work/out"
+	: >"$work/lines"
+}
+# Prints what the helper says up to "ready", or to its end: then it fails.
+is_ready() {
+	local line
+	while read -r -u 9 -t 120 line; do
+		[ "$line" != ready ] || return 0
+		echo "$line" | tee -a "$work/lines"
+	done
+	return 1
+}
+finish() { # finish TITLE
+	exec 8>&-
+	! is_ready || is_ready || true
+	exec 9<&-
+	status=0
+	wait $pid || status=$?
+	verify "$1: exit status 0, no line says FAIL" [ "$status $(grep -c '^FAIL' "$work/lines")" = "0 0" ]
+	verify "$1: nothing is left in /dev/shm" nothing_left
+}
+clean() { # clean NAME
+	"$tool" check "$1" >"$work/check" 2>&1 && grep -q '^clean: .*nobody was writing' "$work/check" && return 0
+	sed 's/^/     /' "$work/check"
+	return 1
+}
+
+by_pid=SHMBIND_REGION=${prefix}%p
+for case in isolation ends generations spawn exec; do
+	echo "-- copy: $case"
+	start $case $prefix "$by_pid"
+	finish $case
+done
+for case in inherited threads; do
+	echo "-- copy: $case"
+	start $case $prefix "$by_pid"
+	verify "$case: got to its end" is_ready
+	verify "$case: shmbind check of the parent's region: clean" clean $prefix$pid
+	finish $case
+done
+for n in 1 2 3 4 5; do # 64 MiB and more each time, in parts of different ages
+	start isolation $prefix "$by_pid" SHMBIND_SIZE=256M
+	finish "isolation in 256 MiB, run $n" >"$work/log"
+	grep -v '^ok' "$work/log" || true
+	verify "isolation in 256 MiB, run $n: all good" [ "$(grep -c '^ok' "$work/log")" = 6 ]
+done
+
+echo "-- copy: a fixed name"
+start fixed ${prefix}fixed SHMBIND_REGION=${prefix}fixed
+finish fixed
+start successor ${prefix}fixed SHMBIND_REGION=${prefix}fixed
+finish successor
+
+echo "-- share"
+start share $prefix "$by_pid" SHMBIND_FORK=share
+verify "share: got to its end" is_ready
+verify "share: shmbind check of the region afterwards: clean" clean $prefix$pid
+finish share
+for case in spawn exec; do
+	echo "-- share: $case"
+	start $case $prefix "$by_pid" SHMBIND_FORK=share
+	finish "share, $case"
+done
+
+echo "-- daemon(3), whose parent ends inside libc"
+start daemon $prefix "$by_pid"
+finish daemon
+
+[ $failures = 0 ] || { echo "$failures rows are wrong"; exit 1; }
+echo "fork keeps its promises"
