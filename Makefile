@@ -55,6 +55,7 @@ help:
 ## make [all]      the library, the preload shim, the tool, the examples -> build/
 ## make demo       install what is missing, build, and watch an unmodified program's buffers
 ## make check      install what is missing, build, run every test
+## make crash-sweep  every point of every operation; make storm: 10,000 kills
 ## make bench      measure beside other allocators, interleaved, in one sitting
 ## make install    PREFIX=/usr/local DESTDIR=
 ## make uninstall  removes what install put there
@@ -145,6 +146,11 @@ build-tests: $(BUILD)/.deps-test all $(TESTS) $(HELPERS)
 check: build-tests check-layers check-symbols
 	@BUILD=$(BUILD) SAN=$(SAN) scripts/run-tests.sh $(TESTS) $(SCRIPTS)
 
+crash-sweep: build-tests
+	$(BUILD)/tests/crash_sweep --all
+storm: build-tests
+	$(BUILD)/tests/crash_storm --kills 10000
+
 check-layers:
 	@scripts/check-layers.sh '$(LAYER_0)' '$(LAYER_1)' '$(LAYER_2)' '$(LAYER_3)' '$(LAYER_4)' '$(LAYER_5)' '$(LAYER_6)' '$(LAYER_7)'
 
@@ -189,7 +195,7 @@ clean:
 distclean: clean
 	rm -rf build
 
-.PHONY: all help check build-tests check-layers check-symbols demo bench install uninstall dist clean distclean
+.PHONY: all help check crash-sweep storm build-tests check-layers check-symbols demo bench install uninstall dist clean distclean
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(TESTS:%=%.d) $(HELPERS:%=%.d) $(EXAMPLES:%=%.d)

@@ -59,6 +59,7 @@ struct shmb_arena {
 
 	/* This process's tenure. */
 	_Atomic holder_t holder; /* 0: no slot yet */
+	holder_t recover_as; /* before it has a tenure: the dead one's whose slot it recovers, for locks */
 	struct lease slot_lease;
 	struct engine *engine;
 	struct page_heap page_heap;

@@ -209,11 +209,13 @@ static void check_magazine(struct check *c, uint32_t number, const char *place)
 	uint32_t n = atomic_load(&m->count);
 	if (bit_test_set(c->mags, number))
 		fault(c, "magazine %u: listed twice, again by %s", number, place);
+	bool dead = !view_holder_live(c->v, (holder_t)atomic_load(&m->holder));
+	if (n == 0 && dead)
+		return; /* killed while taking it from the pool: its class is not written yet */
 	if (m->class >= CLASSES || m->rounds != class_rounds(m->class) || n > m->rounds) {
 		fault(c, "magazine %u: %u of %u rounds of class %u", number, n, m->rounds, m->class);
 		return;
 	}
-	bool dead = !view_holder_live(c->v, (holder_t)atomic_load(&m->holder));
 	for (uint32_t i = 0; i < n; i++)
 		check_entry(c, number, m->class, m->entries[i], dead && i == n - 1);
 }
@@ -249,6 +251,16 @@ static void check_thread(struct check *c, unsigned i)
 	}
 }
 
+/* A magazine that a recoverer had between a dead slot's inbox and another place. */
+static void check_moving(struct check *c, unsigned slot)
+{
+	uint32_t number = atomic_load(&c->v->slots[slot].moving);
+	holder_t dead = holder_make(slot, atomic_load(&c->v->slots[slot].word) >> 8);
+	if (number && number <= c->v->mags_n && !(c->mags[number / 64] >> (number % 64) & 1) &&
+	    atomic_load(&c->v->mags[number - 1].holder) == mag_holder(NO_THREAD, dead))
+		check_magazine(c, number, "a slot");
+}
+
 /* Shared places first: they beat thread records. */
 static void check_magazines(struct check *c)
 {
@@ -263,6 +275,8 @@ static void check_magazines(struct check *c)
 	for (unsigned s = 0; s < c->v->slots_n; s++)
 		for (unsigned i = 0; i < INBOX_CELLS; i++)
 			check_magazine(c, atomic_load(&c->v->slots[s].inbox[i]), "an inbox");
+	for (unsigned s = 0; s < c->v->slots_n; s++)
+		check_moving(c, s);
 	for (unsigned i = 0; i < c->v->threads_n; i++)
 		check_thread(c, i);
 }

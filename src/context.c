@@ -178,6 +178,13 @@ static void release_thread(void *head)
 	context_set(&context_gone);
 }
 
+void context_release_thread(void)
+{
+	void *head = pthread_getspecific(key);
+	(void)pthread_setspecific(key, NULL);
+	release_thread(head);
+}
+
 void context_setup(void)
 {
 	ASSERT(pthread_key_create(&key, release_thread) == 0);

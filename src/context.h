@@ -70,6 +70,9 @@ struct entered {
 struct entered context_enter(struct shmb_arena *a);
 void context_leave(const struct entered *e);
 
+/* Empties the calling thread's caches of every arena and gives its records back: as its end does. */
+void context_release_thread(void);
+
 /*
  * At the close of `a`: no context leads to it any more. True: other threads
  * still have theirs, so the memory of the contexts has to stay.

@@ -112,7 +112,7 @@ static bool hook_merge(extent_hooks_t *hooks, void *a, size_t asize, void *b, si
 
 /* ---- shards ---------------------------------------------------------------------- */
 
-int engine_open(struct shmb_arena *a)
+int engine_open(struct shmb_arena *a, holder_t holder)
 {
 	void *at; /* not from malloc: that may be this very arena */
 	int err = sys_map(NULL, sizeof(struct engine), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &at);
@@ -130,7 +130,7 @@ int engine_open(struct shmb_arena *a)
 	                            .split = hook_split,
 	                            .merge = hook_merge};
 	e->arena = a;
-	e->holder = atomic_load(&a->holder);
+	e->holder = holder;
 	e->used = cpus < 1 ? 1 : cpus > ENGINE_SHARDS ? ENGINE_SHARDS : (unsigned)cpus;
 	pthread_mutex_init(&e->lock, NULL);
 	a->engine = e;

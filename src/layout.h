@@ -147,7 +147,8 @@ struct slot_shm {
 	char name[PROC_NAME];
 	_Atomic uint32_t inbox[INBOX_CELLS];
 	_Atomic uint32_t strays;    /* 1: blocks of its spans were marked STRAY: to collect */
-	uint32_t reserved[39];
+	_Atomic uint32_t moving;    /* in recovery: magazine between the inbox and another place */
+	uint32_t reserved[38];
 };
 static_assert(sizeof(struct slot_shm) == 256, "four lines");
 
@@ -194,6 +195,7 @@ struct mag_shm {
 };
 static_assert(sizeof(struct mag_shm) == 256, "four lines");
 
+enum { NO_THREAD = THREADS }; /* its recoverer has it, from the inbox */
 static inline uint64_t mag_holder(unsigned thread, holder_t h) { return (uint64_t)thread << 32 | h; }
 
 /* ---- span words --------------------------------------------------------- */

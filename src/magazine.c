@@ -109,6 +109,19 @@ static void pool_return(struct shmb_arena *a, struct mag_shm *m)
 	hint_clear(a->mag_bits, (uint64_t)(m - a->mags));
 }
 
+/* Finds magazines whose returner was killed before it could say so. */
+static void pool_resync(struct shmb_arena *a)
+{
+	uint32_t ready = atomic_load(&a->hdr->mags_ready);
+	for (uint32_t i = 0; i < ready && i < MAGS; i++) {
+		if (!hint_get(a->mag_bits, i) || atomic_load(&a->mags[i].holder))
+			continue;
+		hint_clear(a->mag_bits, i);
+		if (atomic_load(&a->mags[i].holder))
+			hint_set(a->mag_bits, i);
+	}
+}
+
 /* ---- a thread's pair -------------------------------------------------------------- */
 
 struct pair {
@@ -162,9 +175,10 @@ static struct mag_shm *magazine_checked(const struct shmb_arena *a, uint32_t num
 bool depot_lock(struct shmb_arena *a, unsigned class)
 {
 	_Atomic holder_t *lock = &a->depots[class].lock;
+	holder_t h = atomic_load(&a->holder);
 	for (unsigned i = 0; i < DEPOT_TRIES; i++) {
 		holder_t nobody = 0;
-		if (atomic_compare_exchange_strong(lock, &nobody, atomic_load(&a->holder))) {
+		if (atomic_compare_exchange_strong(lock, &nobody, h ? h : a->recover_as)) {
 			rank_enter(RANK_DEPOT);
 			return true;
 		}
@@ -492,6 +506,7 @@ void magazine_reclaim(struct tctx *t)
 	(void)magazine_flush_thread(t);
 	for (unsigned c = 0; c < CLASSES; c++)
 		depot_drain(t, c);
+	pool_resync(t->arena);
 }
 
 static bool mag_has(const struct shmb_arena *a, uint32_t number, uint32_t grain)
@@ -523,8 +538,10 @@ bool magazine_lists(const struct shmb_arena *a, holder_t h, uint32_t grain)
 static void strays_make(struct shmb_arena *a, struct mag_shm *m)
 {
 	for (uint32_t n = count_of(m); n > 0; n--) {
+		/* cached but unlisted it would be lost for good; without a byte it is whoever's who adopts the unit */
+		block_set(a->blocks, m->entries[n - 1], block_make(BLOCK_NONE, 0));
 		count_set(m, n - 1);
-		block_stray(a, m->entries[n - 1]);
+		block_stray_as(a, m->entries[n - 1], m->class);
 	}
 	pool_return(a, m);
 }

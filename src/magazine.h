@@ -23,8 +23,9 @@ bool magazine_holds(const struct tctx *t);
 
 /*
  * For recovery: gives a dead process's magazine on, its blocks set to CACHED
- * first. A recoverer killed in here leaves it to the next one, at worst with
- * its topmost block neither listed nor a stray: `check` counts those.
+ * first. A recoverer killed in here leaves it to the next one, who can do it
+ * all again; at worst a block of a living other's unit is without a byte
+ * until that process ends.
  */
 void magazine_bequeath(struct shmb_arena *a, uint32_t number);
 

@@ -47,11 +47,12 @@ void orphan_leave(struct shmb_arena *a, uint64_t unit, span_t w)
 		atomic_store(&a->spans[unit], span_make(SPAN_SMALL, 0, span_holder(w)));
 		return;
 	}
-	ASSERT(span_seize(a, unit, mine));
+	/* before it is TAKING: whoever mends that word knows nothing of bytes and pages */
 	for (unsigned i = 0; i < UNIT_GRAINS; i++)
 		block_set(a->blocks, (uint32_t)(unit * UNIT_GRAINS + i), block_make(BLOCK_NONE, 0));
 	for (unsigned i = 0; i < UNIT_PAGES; i++)
 		atomic_store(&a->pages[unit * UNIT_PAGES + i], 0);
+	ASSERT(span_seize(a, unit, mine));
 	span_return(a, unit, 1, SPAN_DIRTY_DATA | SPAN_DIRTY_MAP);
 }
 
@@ -159,13 +160,17 @@ void orphan_collect_all(struct shmb_arena *a)
 	}
 }
 
-void block_stray(struct shmb_arena *a, uint32_t grain)
+void block_stray_as(struct shmb_arena *a, uint32_t grain, unsigned class)
 {
-	uint8_t b = block_get(a->blocks, grain);
 	span_t w = span_get(a, grain / UNIT_GRAINS);
-	block_set(a->blocks, grain, block_make(BLOCK_STRAY, block_class(b)));
+	block_set(a->blocks, grain, block_make(BLOCK_STRAY, class));
 	if (holder_current(a, span_holder(w)))
 		atomic_store(&a->slots[holder_slot(span_holder(w))].strays, 1);
 	else
 		atomic_store(&a->hdr->orphans, (uint32_t)units_ready(a));
+}
+
+void block_stray(struct shmb_arena *a, uint32_t grain)
+{
+	block_stray_as(a, grain, block_class(block_get(a->blocks, grain)));
 }

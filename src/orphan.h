@@ -29,5 +29,6 @@ void orphan_collect_all(struct shmb_arena *a);
 
 /* Frees a live block that no magazine can take now: whoever holds its unit collects it. */
 void block_stray(struct shmb_arena *a, uint32_t grain);
+void block_stray_as(struct shmb_arena *a, uint32_t grain, unsigned class); /* one without a byte */
 
 #endif

@@ -49,26 +49,35 @@ static void recover_thread(struct shmb_arena *a, unsigned i, holder_t dead)
 		give_on(a, i, dead, (uint32_t)(pair >> 32));
 		atomic_store(&t->pairs[c], 0);
 	}
-	for (uint32_t n; (n = atomic_load(&t->backlog)) && n <= MAGS;) {
-		uint32_t next = a->mags[n - 1].next;
-		give_on(a, i, dead, n);
-		atomic_store(&t->backlog, next);
-	}
 	give_on(a, i, dead, atomic_load(&t->transit));
 	give_on(a, i, dead, atomic_load(&t->discard));
-	atomic_store(&t->transit, 0);
 	atomic_store(&t->discard, 0);
+	/* out of the backlog before it is given on: after that its `next` is others' to write */
+	for (uint32_t n; (n = atomic_load(&t->backlog)) && n <= MAGS;) {
+		atomic_store(&t->transit, n);
+		atomic_store(&t->backlog, a->mags[n - 1].next);
+		give_on(a, i, dead, n);
+	}
+	atomic_store(&t->transit, 0);
 	atomic_store(&t->owner, 0);
 }
 
-static void recover_inbox(struct shmb_arena *a, struct slot_shm *s)
+/* Out of its cell before it is given on: the next recoverer could not tell it from a new post. */
+static void recover_inbox(struct shmb_arena *a, struct slot_shm *s, holder_t dead)
 {
+	give_on(a, NO_THREAD, dead, atomic_load(&s->moving));
 	for (unsigned i = 0; i < INBOX_CELLS; i++) {
 		uint32_t number = atomic_load(&s->inbox[i]);
-		if (number && number <= MAGS)
-			magazine_bequeath(a, number);
+		bool real = number && number <= MAGS && number <= atomic_load(&a->hdr->mags_ready);
+		if (real) {
+			atomic_store(&s->moving, number);
+			atomic_store(&a->mags[number - 1].holder, mag_holder(NO_THREAD, dead));
+		}
 		atomic_store(&s->inbox[i], 0);
+		if (real)
+			give_on(a, NO_THREAD, dead, number);
 	}
+	atomic_store(&s->moving, 0);
 }
 
 void recover_slot(struct shmb_arena *a, unsigned slot)
@@ -87,7 +96,7 @@ void recover_slot(struct shmb_arena *a, unsigned slot)
 	for (unsigned i = 0; i < threads && i < THREADS; i++)
 		if (atomic_load(&a->threads[i].owner) == dead)
 			recover_thread(a, i, dead);
-	recover_inbox(a, s);
+	recover_inbox(a, s, dead);
 	slot_retire(a, slot);
 	atomic_store(&a->hdr->orphans, (uint32_t)units_ready(a));
 	atomic_fetch_add(&a->hdr->recoveries, 1);

@@ -43,13 +43,13 @@ int slot_take(struct shmb_arena *a, int fd, unsigned *slot, bool *left)
 	return err;
 }
 
-void slot_begin(struct shmb_arena *a, unsigned slot)
+holder_t slot_begin(struct shmb_arena *a, unsigned slot)
 {
 	struct slot_shm *s = &a->slots[slot];
 	uint32_t gen = atomic_load(&s->word) >> 8 & GEN_MASK;
 	slot_describe(s);
 	atomic_store(&s->word, gen << 8 | SLOT_LIVE);
-	atomic_store(&a->holder, holder_make(slot, gen));
+	return holder_make(slot, gen);
 }
 
 void slot_retire(struct shmb_arena *a, unsigned slot)

@@ -7,10 +7,10 @@
 /*
  * Takes the lease of a free slot: a->slot_lease and *slot are set. SHMB_ESLOTS.
  * *left: its last process was killed in it, and is to be recovered before
- * slot_begin(), which makes this process the holder.
+ * slot_begin(), which makes this process the holder; a->holder is the caller's to set.
  */
 int slot_take(struct shmb_arena *a, int fd, unsigned *slot, bool *left);
-void slot_begin(struct shmb_arena *a, unsigned slot);
+holder_t slot_begin(struct shmb_arena *a, unsigned slot);
 
 /* Is `h` the present tenure of its slot? A stale one's process has been recovered. */
 static inline bool holder_current(const struct shmb_arena *a, holder_t h)

@@ -36,12 +36,15 @@ int tenure_begin(struct shmb_arena *a, int fd)
 	int err = slot_take(a, fd, &slot, &left);
 	if (err)
 		return err;
-	if (left)
+	if (left) {
+		a->recover_as = holder_make(slot, atomic_load(&a->slots[slot].word) >> 8);
 		recover_slot(a, slot);
-	slot_begin(a, slot);
+	}
+	holder_t h = slot_begin(a, slot);
 	err = page_heap_open(a);
 	if (!err)
-		err = engine_open(a);
+		err = engine_open(a, h);
+	atomic_store(&a->holder, h); /* last: other threads of a forked child go by it */
 	if (err)
 		tenure_end(a);
 	else

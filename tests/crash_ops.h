@@ -198,7 +198,7 @@ static void prepare_malloc_nested(void)
 
 /* ---- between processes ----------------------------------------------------------------- */
 
-static void recover_now(void)
+static void recover_the_dead(void)
 {
 	int fd;
 	NEED(!region_descriptor(A->region, &fd));
@@ -259,7 +259,7 @@ static void prepare_free_orphan(void)
 {
 	prepare_foreign_pair();
 	kill_peer();
-	recover_now();
+	recover_the_dead();
 }
 
 /* The peer has posted magazines of this process's blocks to it. */
@@ -303,7 +303,7 @@ static void prepare_malloc_orphan(void)
 	ask(peer_leaves_holes);
 	holds_the_rest();
 	kill_peer();
-	recover_now();
+	recover_the_dead();
 	while (depot_size(SMALL) || loaded_count(SMALL) || previous_count(SMALL))
 		hold_new(SMALL);
 	atomic_store(&A->hdr->orphans, (uint32_t)units_ready(A));
@@ -374,14 +374,18 @@ static void prepare_rich(void)
 	shmb_free(A, take(LARGE));
 }
 
+static void operation_ends(void);
+
+/* The last thread's exit goes on to exit(), where we stop before anything else does. */
 static void prepare_thread_exit(void)
 {
 	prepare_rich();
+	NEED(!atexit(operation_ends));
 }
 
 static void run_thread_exit(void)
 {
-	context_release_thread();
+	pthread_exit(NULL);
 }
 
 static void prepare_trim(void)
@@ -404,7 +408,7 @@ static void prepare_trim_orphans(void)
 	begin_with_peer();
 	ask(peer_gives_a_few);
 	kill_peer();
-	recover_now();
+	recover_the_dead();
 	context_set(&context_busy);
 	free_given(0, plan->given_n); /* all strays */
 	context_set(&context_idle);

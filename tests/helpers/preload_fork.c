@@ -316,20 +316,18 @@ static void child_ends(const char *how)
 }
 
 /* A child that never allocates, and ends. */
-static void idle_child_ends(const char *how)
+static void idle_child_ends(void (*end)(int), int status, const char *text)
 {
-	char text[120];
 	pid_t pid = fork();
-	if (pid == 0) {
-		if (!strcmp(how, "exit"))
-			exit(0);
-		if (!strcmp(how, "_exit"))
-			_exit(0);
-		abort();
-	}
-	int status = ended(pid);
-	snprintf(text, sizeof text, "idle child that ends by %s: makes no region, its parent's stays", how);
-	check(status == (strcmp(how, "abort") ? 0 : 134) && !there(pid) && there(getpid()), text);
+	if (pid == 0)
+		end(0);
+	check(ended(pid) == status && !there(pid) && there(getpid()), text);
+}
+
+static void end_by_abort(int unused)
+{
+	(void)unused;
+	abort();
 }
 
 static void test_ends(void)
@@ -339,9 +337,9 @@ static void test_ends(void)
 	memset(p, 0x5a, 100000);
 	for (unsigned i = 0; i < sizeof hows / sizeof *hows; i++)
 		child_ends(hows[i]);
-	idle_child_ends("exit");
-	idle_child_ends("_exit");
-	idle_child_ends("abort");
+	idle_child_ends(exit, 0, "idle child that ends by exit: makes no region, its parent's stays");
+	idle_child_ends(_exit, 0, "idle child that ends by _exit: makes no region, its parent's stays");
+	idle_child_ends(end_by_abort, 134, "idle child that ends by abort: makes no region, its parent's stays");
 	check(lies_in(p, getpid()) && p[0] == 0x5a && p[99999] == 0x5a, "parent: its block as it was");
 	free(p);
 }
@@ -548,6 +546,17 @@ static void test_share(void)
 
 /* ---- other ways to a process ----------------------------------------------------------------- */
 
+static int vforked(const char *path, char *const arguments[])
+{
+	pid_t pid = vfork();
+	if (pid == 0) {
+		if (path)
+			execv(path, arguments);
+		_exit(127);
+	}
+	return ended(pid);
+}
+
 static void test_spawn(void)
 {
 	static char *const arguments[] = {"sh", "-c", "exit 7", NULL};
@@ -558,22 +567,9 @@ static void test_spawn(void)
 	check(posix_spawn(&pid, "/bin/sh", NULL, NULL, arguments, environ) == 0 && ended(pid) == 7 && there(me), "posix_spawn: status 7, the region stays");
 	check(posix_spawnp(&pid, "sh", NULL, NULL, arguments, environ) == 0 && ended(pid) == 7 && there(me), "posix_spawnp: status 7, the region stays");
 	check(posix_spawn(&pid, "/no/such", NULL, NULL, arguments, environ) == ENOENT && there(me), "posix_spawn of nothing: ENOENT, the region stays");
-	pid = vfork();
-	if (pid == 0) {
-		execv("/bin/sh", arguments);
-		_exit(127);
-	}
-	check(ended(pid) == 7 && there(me), "vfork and exec: status 7, the region stays");
-	pid = vfork();
-	if (pid == 0)
-		_exit(9);
-	check(ended(pid) == 9 && there(me), "vfork and _exit: status 9, the region stays");
-	pid = vfork();
-	if (pid == 0) {
-		execv("/no/such", arguments);
-		_exit(127);
-	}
-	check(ended(pid) == 127 && there(me), "vfork and a failing exec: status 127, the region stays");
+	check(vforked("/bin/sh", arguments) == 7 && there(me), "vfork and exec: status 7, the region stays");
+	check(vforked(NULL, arguments) == 127 && there(me), "vfork and _exit: status 127, the region stays");
+	check(vforked("/no/such", arguments) == 127 && there(me), "vfork and a failing exec: status 127, the region stays");
 	check(WEXITSTATUS(system("exit 5")) == 5 && there(me), "system: status 5, the region stays");
 	FILE *f = popen("echo out of the pipe; exit 4", "r");
 	check(f && fgets(line, sizeof line, f) && !strcmp(line, "out of the pipe\n"), "popen: its output");
