@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DEFAULT_SIZE ((uint64_t)64 << 30)
@@ -36,6 +37,7 @@ static atomic_bool may_open_late;
 static atomic_uint late_requests;
 static atomic_bool said_full;
 static int stats_fd = -1;
+static struct stat stats_file; /* what it was: the program may close it and the number come back */
 static struct snapshot fork_snapshot;
 static int fork_error;
 
@@ -167,6 +169,10 @@ static void keep_stderr(void)
 {
 	if (policy.stats && !strcmp(policy.stats, "stderr")) /* many programs close theirs before we print */
 		stats_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STATS_FD_FLOOR);
+	if (stats_fd >= 0 && fstat(stats_fd, &stats_file)) {
+		close(stats_fd);
+		stats_fd = -1;
+	}
 }
 
 __attribute__((constructor)) static void shim_start(void)
@@ -175,6 +181,7 @@ __attribute__((constructor)) static void shim_start(void)
 		return;
 	keep_stderr();
 	(void)open_region(1);
+	(void)at_quick_exit(shim_leave); /* runs before the library's own, which unlinks */
 	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
 
@@ -195,7 +202,10 @@ static void print_stats(shmb_arena *a)
 	char path[4096];
 	size_t n = strlen(policy.stats);
 	bool json = n > 5 && !strcmp(policy.stats + n - 5, ".json");
+	struct stat now;
 	int fd = stats_fd;
+	if (fd >= 0 && (fstat(fd, &now) || now.st_dev != stats_file.st_dev || now.st_ino != stats_file.st_ino))
+		return; /* the program has closed it: there is nowhere to print to */
 	if (fd < 0 && policy_expand(policy.stats, path, sizeof path) && strcmp(policy.stats, "stderr"))
 		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0) {

@@ -12,6 +12,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -42,6 +43,30 @@ EXPORT _Noreturn void _exit(int status)
 EXPORT _Noreturn void _Exit(int status)
 {
 	_exit(status);
+}
+
+/* libc's own ends the parent by its inner _exit, which is not ours. */
+EXPORT int daemon(int nochdir, int noclose)
+{
+	pid_t pid = fork();
+	if (pid < 0)
+		return -1;
+	if (pid > 0)
+		_exit(0);
+	if (setsid() < 0)
+		return -1;
+	if (!nochdir && chdir("/"))
+		return -1;
+	if (noclose)
+		return 0;
+	int fd = open("/dev/null", O_RDWR);
+	if (fd < 0)
+		return -1;
+	for (int to = 0; to <= STDERR_FILENO; to++)
+		(void)dup2(fd, to);
+	if (fd > STDERR_FILENO)
+		close(fd);
+	return 0;
 }
 
 /* ---- exec ------------------------------------------------------------------------ */

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,8 @@
 #include <unistd.h>
 
 #define DEFAULT_PLACE "size=64K.."
-enum { RULES = 64, TEXT = 16384, RULE_NAME = 32 };
+enum { RULES = 64, TEXT = 16384, RULE_NAME = 32, NAME_ROOM = 256, SUFFIX_ROOM = 4 };
+#define SIZE_MOST ((uint64_t)4 << 40) /* what an arena holds */
 
 struct rule {
 	char name[RULE_NAME];
@@ -257,14 +259,33 @@ static bool set_place(const char *value)
 static bool set_size(const char *value)
 {
 	bool good = parse_size(value, value + strlen(value), &policy.size) && policy.size;
-	return good ? true : refuse("SHMBIND_SIZE", value, "not a size like 512M or 64G");
+	if (!good || policy.size > SIZE_MOST)
+		return refuse("SHMBIND_SIZE", value, good ? "more than 4T" : "not a size like 512M or 64G");
+	return true;
+}
+
+/* Programs overwrite their environment to set their title: what is needed later is copied. */
+static bool keep_value(char *copy, size_t room, const char *value)
+{
+	size_t n = strlen(value);
+	if (n >= room)
+		return false;
+	memcpy(copy, value, n + 1);
+	return true;
 }
 
 static bool set_region(const char *value)
 {
-	policy.region = value;
-	policy.named_by_pid = strstr(value, "%p") != NULL;
-	return *value ? true : refuse("SHMBIND_REGION", value, "empty");
+	static char copy[NAME_ROOM];
+	char name[NAME_ROOM - SUFFIX_ROOM];
+	if (!keep_value(copy, sizeof copy, value) || !policy_expand(value, name, sizeof name))
+		return refuse("SHMBIND_REGION", value, "too long for a name");
+	const char *bare = name + (*name == '/');
+	if (!*bare || strchr(bare, '/') || !strcmp(bare, ".") || !strcmp(bare, ".."))
+		return refuse("SHMBIND_REGION", value, "not a name like /feed");
+	policy.region = copy;
+	policy.named_by_pid = strstr(copy, "%p") != NULL;
+	return true;
 }
 
 static bool set_fork(const char *value)
@@ -288,8 +309,11 @@ static bool set_full(const char *value)
 
 static bool set_stats(const char *value)
 {
-	policy.stats = value;
-	return *value ? true : refuse("SHMBIND_STATS", value, "neither stderr nor a path");
+	static char copy[PATH_MAX];
+	if (!*value || !keep_value(copy, sizeof copy, value))
+		return refuse("SHMBIND_STATS", value, "neither stderr nor a path");
+	policy.stats = copy;
+	return true;
 }
 
 static bool set_keep(const char *value)
@@ -312,8 +336,11 @@ static bool set_log(const char *value)
 
 static bool set_run(const char *value)
 {
-	policy.run = value;
-	return strlen(value) < 32 ? true : refuse("SHMBIND_RUN", value, "longer than 31 bytes");
+	static char copy[32];
+	if (!keep_value(copy, sizeof copy, value))
+		return refuse("SHMBIND_RUN", value, "longer than 31 bytes");
+	policy.run = copy;
+	return true;
 }
 
 /* A list of globs, separated by ':', over the executable's file name. */

@@ -349,10 +349,11 @@ static int look(struct check *c, const struct view *v, struct faults *faults)
 		return err;
 	c->mags = bits;
 	c->listed = c->mags + MAGS / 64 + 1;
+	for (uint64_t u = 0; u < v->ready; u++) /* words first: a bad one is the cause of many that follow */
+		check_word(c, u);
 	check_magazines(c);
 	check_boxes(c);
 	for (uint64_t u = 0; u < v->ready; u++) {
-		check_word(c, u);
 		if (u < SMALL_UNITS && span_kind_of(v->spans[u]) == SPAN_SMALL)
 			check_small(c, u);
 	}

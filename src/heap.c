@@ -181,7 +181,7 @@ static void *alloc_try(struct shmb_arena *a, const struct request *r, bool *zero
 		p = large_take(a, r->size, r->align, zeroed, r->where);
 	else
 		p = small_try(a, &e, r);
-	if (!p && e.how == ENTRY_BARE && r->class < CLASSES) /* jemalloc has left this thread: a unit will do */
+	if (!p && e.how == ENTRY_BARE && r->class < CLASSES && atomic_load(&a->holder)) /* jemalloc has left this thread */
 		p = large_take(a, r->size, r->align, zeroed, r->where);
 	context_leave(&e);
 	return p;

@@ -130,6 +130,12 @@ static int sweep_one(void *opaque, const shmb_info *info)
 	return 0;
 }
 
+static bool keep(void)
+{
+	const char *value = getenv("SHMBIND_KEEP");
+	return value && !strcmp(value, "1");
+}
+
 static int wait_for_command(void)
 {
 	int status;
@@ -161,7 +167,7 @@ static int end_like(int status)
 static int run(int argc, char **argv)
 {
 	sigset_t all, before;
-	int first = argc > 1 && !strcmp(argv[1], "--help") ? 0 : parse(argc, argv);
+	int first = parse(argc, argv);
 	if (!first || !set_environment())
 		return first ? EXIT_FAILED : EXIT_USAGE;
 	sigfillset(&all);
@@ -180,7 +186,8 @@ static int run(int argc, char **argv)
 	catch_signals();
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	int status = wait_for_command();
-	(void)shmb_list(sweep_one, NULL);
+	if (!keep()) /* kept, however the command ended: a crash is when one wants to look */
+		(void)shmb_list(sweep_one, NULL);
 	return end_like(status);
 }
 

@@ -22,6 +22,8 @@ const struct verb verb_stats = {
 
 static int run_check(int argc, char **argv)
 {
+	if (argc > 1 && argv[1][0] == '-' && argv[1][1])
+		return usage_error(&verb_check, "%s: no such option", argv[1]);
 	if (argc != 2)
 		return usage_error(&verb_check, "takes one region");
 	int err = shmb_check_name(argv[1], to_stdout, NULL);

@@ -157,7 +157,7 @@ static int dispatch(int argc, char **argv)
 		complain("", "%s: no such verb; shmbind help lists them", argv[1]);
 		return EXIT_USAGE;
 	}
-	if (argc > 2 && v != &verb_run && is_help(argv[2])) {
+	if (argc > 2 && is_help(argv[2]) && (v != &verb_run || *argv[2] == '-')) { /* a command may be named help */
 		help_verb(v);
 		return EXIT_OK;
 	}

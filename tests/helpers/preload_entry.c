@@ -8,6 +8,8 @@
  *
  * Prints one line for each thing verified; exit status 1 where one failed.
  */
+#include "preload_util.h"
+
 #include <errno.h>
 #include <malloc.h>
 #include <stdbool.h>
@@ -28,19 +30,6 @@ static void check(bool good, const char *what)
 {
 	printf("%-4s %s\n", good ? "ok" : "FAIL", what);
 	failures += !good;
-}
-
-/* So that the compiler knows nothing of a value, and cannot pair a malloc with its free. */
-static size_t any(size_t v)
-{
-	__asm__ volatile("" : "+r"(v) : : "memory");
-	return v;
-}
-
-static void *kept(void *p)
-{
-	__asm__ volatile("" : "+r"(p) : : "memory");
-	return p;
 }
 
 /* Where the kernel says that the object of that name is mapped for writing. */

@@ -14,6 +14,8 @@
  *   preload_env grandchild             forks a child that has a region and is killed
  *   preload_env stay                   forks a child that goes on (its input is ours) and ends
  */
+#include "preload_util.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -26,33 +28,6 @@
 #include <unistd.h>
 
 extern char **environ;
-
-static void *kept(void *p)
-{
-	__asm__ volatile("" : "+r"(p) : : "memory");
-	return p;
-}
-
-/* The file that p is mapped from and shared, as the kernel says; 0: none. Allocates nothing. */
-static unsigned long inode_at(const void *p)
-{
-	static char text[1 << 18];
-	size_t n = 0;
-	ssize_t got;
-	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	while ((got = read(fd, text + n, sizeof text - 1 - n)) > 0)
-		n += (size_t)got;
-	close(fd);
-	text[n] = 0;
-	for (char *line = text; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-		uintptr_t low, high;
-		unsigned long inode;
-		if (sscanf(line, "%lx-%lx rw-s %*s %*s %lu", &low, &high, &inode) == 3 && (uintptr_t)p >= low &&
-		    (uintptr_t)p < high)
-			return inode;
-	}
-	return 0;
-}
 
 static int sizes(int argc, char **argv)
 {

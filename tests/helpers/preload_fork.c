@@ -10,8 +10,9 @@
  * verified; exit status 1 where one failed. Cases that end with "ready" wait
  * for the end of their input, so that the script can look from outside.
  */
+#include "preload_util.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <spawn.h>
@@ -44,18 +45,6 @@ static void demand(bool good, const char *what)
 		check(false, what);
 }
 
-static size_t any(size_t v)
-{
-	__asm__ volatile("" : "+r"(v) : : "memory");
-	return v;
-}
-
-static void *kept(void *p)
-{
-	__asm__ volatile("" : "+r"(p) : : "memory");
-	return p;
-}
-
 /* ---- where ---------------------------------------------------------------------- */
 
 static void path_of(char path[300], pid_t pid)
@@ -72,26 +61,6 @@ static bool there(pid_t pid)
 	struct stat st;
 	path_of(path, pid);
 	return stat(path, &st) == 0;
-}
-
-/* The inode that p is mapped from, as the kernel says; 0: none. Allocates nothing. */
-static unsigned long inode_at(const void *p)
-{
-	static char text[1 << 20];
-	size_t n = 0;
-	ssize_t got;
-	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	while ((got = read(fd, text + n, sizeof text - 1 - n)) > 0)
-		n += (size_t)got;
-	close(fd);
-	text[n] = 0;
-	for (char *line = text; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-		uintptr_t low, high;
-		unsigned long inode;
-		if (sscanf(line, "%lx-%lx %*s %*s %*s %lu", &low, &high, &inode) == 3 && (uintptr_t)p >= low && (uintptr_t)p < high)
-			return inode;
-	}
-	return 0;
 }
 
 /* Does p lie in the region of that process (0: in the one with the fixed name)? */
