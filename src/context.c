@@ -98,18 +98,19 @@ static struct tctx *context_unpark(struct shmb_arena *a)
 	return t;
 }
 
-/* Gives the record back; with a backlog that nobody takes, to the next thread of this process. */
-static void context_free(struct tctx *t)
+/*
+ * Gives the record back; with a backlog that nobody takes, to the next thread
+ * of this process. Under setup_lock: the arena is not closed meanwhile.
+ */
+static void context_free_locked(struct tctx *t)
 {
 	if (magazine_flush_thread(t)) {
 		t->arena = NULL;
 		atomic_store(&t->shm->owner, 0);
 		return;
 	}
-	setup_lock();
 	t->next = atomic_load(&t->arena->parked);
 	atomic_store(&t->arena->parked, t);
-	setup_unlock();
 }
 
 static struct tctx *context_new(struct shmb_arena *a)
@@ -122,7 +123,9 @@ static struct tctx *context_new(struct shmb_arena *a)
 	atomic_store(&t->shm->tid, sys_tid());
 	t->next = pthread_getspecific(key);
 	if (pthread_setspecific(key, t)) {
-		context_free(t);
+		setup_lock();
+		context_free_locked(t);
+		setup_unlock();
 		return NULL;
 	}
 	return t;
@@ -170,9 +173,11 @@ static void release_thread(void *head)
 	struct tctx *t = head;
 	context_set(&context_busy);
 	while (t) {
+		setup_lock(); /* a thread that was joined may still be on its way out when the arena closes */
 		struct tctx *next = t->next;
 		if (t->arena != closed_arena)
-			context_free(t);
+			context_free_locked(t);
+		setup_unlock();
 		t = next;
 	}
 	context_set(&context_gone);

@@ -181,7 +181,7 @@ static void *alloc_try(struct shmb_arena *a, const struct request *r, bool *zero
 		p = large_take(a, r->size, r->align, zeroed, r->where);
 	else
 		p = small_try(a, &e, r);
-	if (!p && e.how == ENTRY_BARE && r->class < CLASSES && atomic_load(&a->holder)) /* jemalloc has left this thread */
+	if (!p && e.how != ENTRY_NESTED && r->class < CLASSES && atomic_load(&a->holder)) /* jemalloc may have left the thread */
 		p = large_take(a, r->size, r->align, zeroed, r->where);
 	context_leave(&e);
 	return p;
@@ -211,8 +211,10 @@ static bool reclaim_own(struct shmb_arena *a)
 {
 	struct entered e = context_enter(a);
 	bool some = e.how == ENTRY_CONTEXT && magazine_holds(e.context);
-	if (some)
-		(void)magazine_flush_thread(e.context);
+	if (some) {
+		magazine_reclaim(e.context);
+		page_trim(a);
+	}
 	context_leave(&e);
 	return some;
 }

@@ -81,9 +81,10 @@ static struct mag_shm *pool_take(struct tctx *t, unsigned class)
 		uint32_t ready = atomic_load(&a->hdr->mags_ready);
 		i = (uint32_t)hint_find(a->mag_bits, i, ready, false);
 		if (i >= ready) {
-			if (!pool_commit(a, ready))
-				return NULL;
-			continue;
+			if (pool_commit(a, ready))
+				continue;
+			atomic_store(&t->shm->transit, 0);
+			return NULL;
 		}
 		struct mag_shm *m = &a->mags[i];
 		uint64_t nobody = 0;
@@ -482,30 +483,33 @@ bool magazine_flush_thread(struct tctx *t)
 	return !atomic_load(&t->shm->backlog);
 }
 
-/* Empties one depot of what is this process's. */
-static void depot_drain(struct tctx *t, unsigned class)
+/*
+ * Takes what can be freed here out of a magazine in transit; the rest goes to
+ * whose block is topmost then, or waits in the backlog.
+ */
+static void purge(struct tctx *t, struct mag_shm *m)
 {
-	struct mag_shm *m;
-	while ((m = depot_pop(t, class))) {
-		if (!flush_down(t->arena, m, 0)) {
-			if (!depot_push(t->arena, m, DEPOT_CELLS))
-				backlog_push(t, m);
-			atomic_store(&t->shm->transit, 0);
-			return;
-		}
-		pool_return(t->arena, m);
-		atomic_store(&t->shm->transit, 0);
+	struct shmb_arena *a = t->arena;
+	if (flush_down(a, m, 0)) {
+		pool_return(a, m);
+	} else {
+		holder_t to = span_holder(span_get(a, m->entries[count_of(m) - 1] / GRAINS_PER_UNIT));
+		if (to == t->holder || !holder_current(a, to) || !inbox_post(a, to, m))
+			backlog_push(t, m);
 	}
+	atomic_store(&t->shm->transit, 0);
 }
 
 void magazine_reclaim(struct tctx *t)
 {
 	struct mag_shm *m;
-	while ((m = inbox_receive(t, -1)))
-		hand_on(t, m);
 	(void)magazine_flush_thread(t);
+	while ((m = inbox_receive(t, -1)))
+		purge(t, m);
 	for (unsigned c = 0; c < CLASSES; c++)
-		depot_drain(t, c);
+		while ((m = depot_pop(t, c)))
+			purge(t, m);
+	backlog_retry(t); /* into the depots again, for anybody */
 	pool_resync(t->arena);
 }
 

@@ -202,25 +202,26 @@ START_TEST(a_locked_depot_is_gone_round)
 }
 END_TEST
 
+/* Every free magazine goes into somebody else's hands, or comes back out of them. */
+static void pool_hold(shmb_arena *a, bool hold)
+{
+	uint64_t other = mag_holder(9, 9);
+	for (uint32_t i = 0; i < MAGS; i++) {
+		uint64_t from = hold ? 0 : other;
+		if (atomic_compare_exchange_strong(&a->mags[i].holder, &from, hold ? other : 0) && !hold)
+			hint_clear(a->mag_bits, i);
+	}
+}
+
 START_TEST(no_magazines_left_is_survived)
 {
 	shmb_arena *a = arena_new(64 * MIB);
 	free_many(a, take_many(a, ROUNDS, SIZE), ROUNDS);
-	uint32_t ready = atomic_load(&a->hdr->mags_ready);
-	for (uint32_t i = 0; i < ready; i++) { /* all others are in somebody's hands */
-		uint64_t nobody = 0;
-		(void)atomic_compare_exchange_strong(&a->mags[i].holder, &nobody, mag_holder(9, 9));
-	}
-	atomic_store(&a->hdr->mags_ready, MAGS);
-	hint_fill(a->mag_bits, 0, MAGS, true);
+	atomic_store(&a->hdr->mags_ready, MAGS); /* writing to them commits them */
+	pool_hold(a, true);
 	free_many(a, take_many(a, 5 * ROUNDS, SIZE), 5 * ROUNDS);
 	free_many(a, take_many(a, 100, 1000), 100); /* a class without a magazine */
-	atomic_store(&a->hdr->mags_ready, ready);
-	hint_fill(a->mag_bits, 0, MAGS, false);
-	for (uint32_t i = 0; i < ready; i++) {
-		uint64_t other = mag_holder(9, 9);
-		(void)atomic_compare_exchange_strong(&a->mags[i].holder, &other, 0);
-	}
+	pool_hold(a, false);
 	struct walk w = walk_arena(a, true);
 	ck_assert_uint_eq(w.live, 0);
 	all_comes_back(&a, 1);

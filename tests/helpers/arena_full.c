@@ -145,6 +145,9 @@ static void fs(unsigned threads, unsigned rounds)
 	for (unsigned i = 0; i < rounds; i++)
 		fs_round(w, threads, (size_t)4 << 20);
 	CHECK(shmb_arena_close(a) == 0);
+	for (unsigned i = 0; i < threads; i++)
+		free(w[i].b);
+	free(w);
 }
 
 static void capacity(void)
@@ -165,6 +168,7 @@ static void capacity(void)
 		printf("freed in random order: half of the capacity in one piece\n");
 	}
 	CHECK(shmb_arena_close(a) == 0);
+	free(w.b);
 }
 
 int main(int argc, char **argv)
