@@ -16,8 +16,8 @@
  * the magazine at its new place before it leaves the old one; layout.h says
  * which place then counts.
  *
- * Bounds: a thread caches at most 2 * MAG_BYTES of each class, the depot
- * DEPOT_BYTES of each.
+ * Bounds: a thread caches at most 2 * class_rounds() blocks of each class, the
+ * depot DEPOT_BYTES of each.
  */
 #include "magazine.h"
 
