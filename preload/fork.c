@@ -43,13 +43,19 @@ static int fork_error;
 
 /* ---- opening ----------------------------------------------------------------- */
 
+static void arena_set(shmb_arena *a)
+{
+	preload_place(a);
+	atomic_store(&shim_arena, a);
+}
+
 static int open_sized(const char *name, uint64_t size)
 {
 	shmb_options opt = {.size = size, .flags = SHMB_CREATE_ONLY, .run = policy.run};
 	shmb_arena *a;
 	int err = shmb_arena_open(name, &opt, &a);
 	if (!err)
-		atomic_store(&shim_arena, a);
+		arena_set(a);
 	return err;
 }
 
@@ -152,7 +158,7 @@ static void fork_child(void)
 	atomic_flag_clear(&opening);
 	if (policy.fork == FORK_SHARE)
 		return;
-	atomic_store(&shim_arena, NULL);
+	arena_set(NULL);
 	atomic_store(&may_open_late, true);
 	if (!a)
 		return;
@@ -179,6 +185,7 @@ __attribute__((constructor)) static void shim_start(void)
 {
 	if (!policy_read())
 		return;
+	preload_place_sizes(policy_rules_want_all);
 	keep_stderr();
 	(void)open_region(1);
 	(void)at_quick_exit(shim_leave); /* runs before the library's own, which unlinks */

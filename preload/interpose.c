@@ -4,7 +4,8 @@
  * Each asks the policy about the size, serves a chosen request from the
  * region, and passes any other to the next definition of the same name, so
  * the shim stacks on any other allocator. A pointer is ours if it lies in the
- * address window of regions; others pass through untouched.
+ * address window of regions; others pass through untouched. malloc and free
+ * try the heap's hot path first, which knows the sizes that are always placed.
  *
  * The next definitions are found by dlsym, which may allocate itself: until
  * they are known a few such requests are served from a static buffer.
@@ -122,7 +123,7 @@ static bool may_fall_back(shmb_arena *a)
 	return may;
 }
 
-EXPORT void *malloc(size_t size)
+static void *malloc_slow(size_t size)
 {
 	shmb_arena *a = arena_for(size);
 	if (likely(a != NULL)) {
@@ -133,10 +134,14 @@ EXPORT void *malloc(size_t size)
 	return next_malloc(size);
 }
 
+EXPORT void *malloc(size_t size)
+{
+	return preload_malloc(size, malloc_slow);
+}
+
 EXPORT void free(void *p)
 {
-	if (!preload_free(p))
-		next_free(p);
+	preload_free(p, next_free);
 }
 
 EXPORT void *calloc(size_t n, size_t size)

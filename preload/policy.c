@@ -222,6 +222,16 @@ bool policy_rules_want(size_t size)
 	return false;
 }
 
+bool policy_rules_want_all(size_t least, size_t most)
+{
+	for (unsigned i = 0; i < rule_count; i++) {
+		if (most < rules[i].low || least > rules[i].high)
+			continue;
+		return rules[i].place && least >= rules[i].low && most <= rules[i].high;
+	}
+	return false;
+}
+
 static void set_bounds(void)
 {
 	size_t low = SIZE_MAX, high = 0;

@@ -45,6 +45,7 @@ struct policy_bounds {
 extern struct policy_bounds policy_bounds;
 
 bool policy_rules_want(size_t size);
+bool policy_rules_want_all(size_t least, size_t most); /* every size from `least` to `most`? */
 
 /* Does a request of `size` bytes belong into the region? A compare where no rule can match. */
 static inline bool policy_wants(size_t size)
@@ -65,7 +66,7 @@ void shim_say(unsigned level, const char *format, ...) __attribute__((format(pri
 
 /* ---- fork.c ---------------------------------------------------------------- */
 
-/* The arena that chosen requests go to; NULL: none at this moment. */
+/* The arena that chosen requests go to; NULL: none at this moment. Also known to preload_place(). */
 extern shmb_arena *_Atomic shim_arena;
 
 /* Where there is none: the one that this process may open now, or NULL. */

@@ -37,9 +37,17 @@ struct page_heap {
 };
 
 struct shmb_arena {
-	struct shmb_region *region;
+	/* What the hot path reads: one line that is hardly ever written. */
+	_Alignas(64) char *data;
+	block_t *blocks;
+	char *no_mag;          /* what halves of pairs count from */
+	_Atomic uint64_t limit; /* grains of data that have a block map and committed tables, as last seen */
+	_Atomic span_t *spans;
+	struct thread_shm *records; /* the region's thread records, mapped once more: see context.c */
+
+	_Alignas(64) struct shmb_region *region;
 	struct layout lay;
-	char *map, *data;
+	char *map;
 	struct header_shm *hdr;
 	struct depot_shm *depots;
 	struct slot_shm *slots;
@@ -49,9 +57,7 @@ struct shmb_arena {
 	struct box_shm *boxes;
 	struct bucket_shm *buckets;
 	struct name_shm *names;
-	_Atomic span_t *spans;
 	_Atomic page_t *pages;
-	block_t *blocks;
 
 	bool fixed;           /* mapped at hdr->base */
 	_Atomic bool closed;

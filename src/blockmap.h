@@ -16,6 +16,7 @@
 #define SHMB_BLOCKMAP_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum block_state { BLOCK_NONE, BLOCK_CACHED, BLOCK_STRAY, BLOCK_LIVE };
@@ -30,11 +31,11 @@ static inline uint8_t block_make(enum block_state s, unsigned class)
 static inline enum block_state block_state_of(uint8_t b) { return (enum block_state)(b >> BLOCK_STATE_SHIFT); }
 static inline unsigned block_class(uint8_t b) { return b & BLOCK_CLASS_MASK; }
 
-static inline uint8_t block_get(const block_t *map, uint32_t grain)
+static inline uint8_t block_get(const block_t *map, size_t grain)
 {
 	return atomic_load_explicit(&map[grain], memory_order_relaxed);
 }
-static inline void block_set(block_t *map, uint32_t grain, uint8_t b)
+static inline void block_set(block_t *map, size_t grain, uint8_t b)
 {
 	atomic_store_explicit(&map[grain], b, memory_order_release);
 }

@@ -239,8 +239,8 @@ static void check_thread(struct check *c, unsigned i)
 	if (!atomic_load(&t->owner))
 		return;
 	for (unsigned k = 0; k < CLASSES; k++) {
-		check_held(c, i, (uint32_t)atomic_load(&t->pairs[k]));
-		check_held(c, i, (uint32_t)(atomic_load(&t->pairs[k]) >> 32));
+		check_held(c, i, pair_loaded(atomic_load(&t->pairs[k])));
+		check_held(c, i, pair_previous(atomic_load(&t->pairs[k])));
 	}
 	check_held(c, i, atomic_load(&t->transit));
 	check_held(c, i, atomic_load(&t->discard));

@@ -43,7 +43,7 @@ static inline uint32_t class_size(unsigned c)
 }
 
 /* Rounds that a magazine of class `c` holds: see MAG_BYTES. */
-enum { MAG_ROUNDS = 59, MAG_BYTES = 64 * 1024 };
+enum { MAG_ROUNDS = 58, MAG_BYTES = 64 * 1024 };
 
 static inline unsigned class_rounds(unsigned c)
 {

@@ -1,6 +1,6 @@
 /*
- * context.c - a thread's private view of an arena, and its record in the
- * region, without which it has no caches.
+ * context.c - a thread's record in the region, without which it has no
+ * caches, and what its process knows of it.
  *
  * A thread has one context for each arena it has used, chained from a
  * thread-specific key; the key's destructor gives them back. Context number i
@@ -8,8 +8,10 @@
  * compare-and-swap of its owner word. When all records are taken a thread
  * works without caches.
  *
- * The one thread-local variable is initial-exec: 8 bytes fit the surplus that
- * the loader keeps for any dlopen().
+ * The one thread-local variable leads to a record. It is initial-exec: 8 bytes
+ * fit the surplus that the loader keeps for any dlopen(). Threads may outlive
+ * the arena of their record, so records are mapped a second time outside the
+ * region's own mapping; at the close private memory takes that one's place.
  */
 #include "context.h"
 
@@ -19,12 +21,15 @@
 #include "tenure.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
-struct tctx context_busy = {.arena = (struct shmb_arena *)-1, .ready = (struct shmb_arena *)-1};
-struct tctx context_idle = {.arena = (struct shmb_arena *)-2, .ready = (struct shmb_arena *)-2};
-struct tctx context_gone = {.arena = (struct shmb_arena *)-3, .ready = (struct shmb_arena *)-3};
+struct thread_shm context_busy = {.handle = (uint64_t)-1};
+struct thread_shm context_idle = {.handle = (uint64_t)-2};
+struct thread_shm context_gone = {.handle = (uint64_t)-3};
 static struct shmb_arena *const closed_arena = (struct shmb_arena *)-4;
-__thread struct tctx *context_current = &context_idle;
+__thread struct thread_shm *context_current = &context_idle;
+
+enum { CONTEXTS_LEN = THREADS * sizeof(struct tctx), RECORDS_LEN = THREADS * sizeof(struct thread_shm) };
 
 static pthread_key_t key; /* head of the thread's chain */
 
@@ -59,28 +64,16 @@ static bool record_take(struct shmb_arena *a, unsigned *number)
 	return false;
 }
 
-static uint64_t grains_ready(const struct shmb_arena *a)
-{
-	uint64_t units = units_ready(a);
-	return (units < SMALL_UNITS ? units : SMALL_UNITS) << (UNIT_SHIFT - GRAIN_SHIFT);
-}
-
 static struct tctx *context_make(struct shmb_arena *a)
 {
 	unsigned number;
 	if (!record_take(a, &number))
 		return NULL;
 	struct tctx *t = &a->contexts[number];
-	*t = (struct tctx){.ready = a,
-	                   .arena = a,
-	                   .data = a->data,
-	                   .spans = a->spans,
-	                   .blocks = a->blocks,
-	                   .limit = grains_ready(a),
-	                   .shm = &a->threads[number],
-	                   .number = number,
-	                   .holder = atomic_load(&a->holder)};
+	*t = (struct tctx){
+		.arena = a, .shm = &a->records[number], .number = number, .holder = atomic_load(&a->holder)};
 	magazine_init(t);
+	context_mark(t->shm, a);
 	return t;
 }
 
@@ -106,6 +99,7 @@ static void context_free_locked(struct tctx *t)
 {
 	if (magazine_flush_thread(t)) {
 		t->arena = NULL;
+		atomic_store(&t->shm->handle, 0);
 		atomic_store(&t->shm->owner, 0);
 		return;
 	}
@@ -139,10 +133,19 @@ static struct tctx *context_find(struct shmb_arena *a)
 	return t;
 }
 
+/* Lets the hot path know of tables that were committed since. */
+static void limit_note(struct shmb_arena *a)
+{
+	uint64_t units = units_ready(a);
+	uint64_t grains = (units < SMALL_UNITS ? units : SMALL_UNITS) << (UNIT_SHIFT - GRAIN_SHIFT);
+	if (atomic_load_explicit(&a->limit, memory_order_relaxed) < grains)
+		atomic_store_explicit(&a->limit, grains, memory_order_relaxed);
+}
+
 struct entered context_enter(struct shmb_arena *a)
 {
 	struct entered e = {.how = ENTRY_NESTED, .before = context_get()};
-	if (e.before == &context_busy || !__atomic_load_n(&e.before->ready, __ATOMIC_RELAXED))
+	if (e.before == &context_busy || context_is_of(e.before, NULL))
 		return e;
 	context_set(&context_busy);
 	e.how = ENTRY_BARE;
@@ -150,13 +153,13 @@ struct entered context_enter(struct shmb_arena *a)
 		return e;
 	if (e.before == &context_gone)
 		return e;
-	e.context = e.before->arena == a ? e.before : context_find(a);
+	e.context = context_is_of(e.before, a) ? &a->contexts[e.before - a->records] : context_find(a);
 	if (!e.context)
 		e.context = context_new(a);
 	if (e.context) {
 		e.how = ENTRY_CONTEXT;
-		e.before = e.context;
-		e.context->limit = grains_ready(a);
+		e.before = e.context->shm;
+		limit_note(a);
 	}
 	return e;
 }
@@ -195,27 +198,71 @@ void context_setup(void)
 	ASSERT(pthread_key_create(&key, release_thread) == 0);
 }
 
-bool context_drop(struct shmb_arena *a)
+/* ---- the memory of contexts and records ------------------------------------------ */
+
+int context_map(struct shmb_arena *a, int fd)
+{
+	void *contexts, *records;
+	int err = sys_map(NULL, CONTEXTS_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
+	                  &contexts);
+	if (err)
+		return err;
+	err = sys_map(NULL, RECORDS_LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, a->lay.threads, &records);
+	if (err) {
+		sys_unmap(contexts, CONTEXTS_LEN);
+		return err;
+	}
+	a->contexts = contexts;
+	a->records = records;
+	return 0;
+}
+
+/* The calling thread's context of `a`, out of its chain; the record goes with the tenure. */
+static void drop_own(struct shmb_arena *a)
 {
 	struct tctx *head = pthread_getspecific(key), **p = &head;
-	bool others = false;
 	while (*p && (*p)->arena != a)
 		p = &(*p)->next;
-	if (*p) {
-		(*p)->arena = (*p)->ready = closed_arena;
-		*p = (*p)->next; /* the record goes with the tenure */
-		(void)pthread_setspecific(key, head);
-	}
-	if (context_get()->arena == closed_arena)
+	if (!*p)
+		return;
+	(*p)->arena = closed_arena;
+	if (context_get() == (*p)->shm)
 		context_set(&context_idle);
-	uint32_t records = atomic_load(&a->hdr->threads_ready);
-	for (unsigned i = 0; i < records && i < THREADS; i++) {
+	*p = (*p)->next;
+	(void)pthread_setspecific(key, head);
+}
+
+/* Private records in place of the region's. A call in between takes its thread for interrupted: it goes round. */
+static void records_detach(struct shmb_arena *a)
+{
+	void *at;
+	ASSERT(sys_map(a->records, RECORDS_LEN, PROT_READ | PROT_WRITE,
+	               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0, &at) == 0);
+	for (unsigned i = 0; i < THREADS; i++)
+		if (a->contexts[i].arena == closed_arena)
+			context_mark(&a->records[i], closed_arena);
+}
+
+void context_unmap(struct shmb_arena *a)
+{
+	bool others = false;
+	if (!a->contexts)
+		return;
+	drop_own(a);
+	for (unsigned i = 0; i < atomic_load(&a->hdr->threads_ready) && i < THREADS; i++) {
 		if (a->contexts[i].arena == a) {
-			a->contexts[i].arena = a->contexts[i].ready = closed_arena;
+			a->contexts[i].arena = closed_arena;
 			others = true;
 		}
 	}
-	return others;
+	if (others) {
+		records_detach(a);
+	} else {
+		sys_unmap(a->records, RECORDS_LEN);
+		sys_unmap(a->contexts, CONTEXTS_LEN);
+	}
+	a->contexts = NULL;
+	a->records = NULL;
 }
 
 void context_forget(void)

@@ -1,60 +1,56 @@
 /*
- * context.h - a thread's private view of an arena: what the hot path reads.
- * See context.c.
+ * context.h - a thread's part in an arena: its record in the region, which is
+ * what the hot path reads, and what only its process knows of it. See context.c.
  */
 #ifndef SHMB_CONTEXT_H
 #define SHMB_CONTEXT_H
 
 #include "arena.h"
 
-/* The loaded magazine of a class, its count and capacity beside it: the shared count is only written here. */
-struct loaded {
-	struct mag_shm *m; /* never NULL: an empty magazine of no rounds stands for none */
-	uint32_t count, rounds;
-};
-
+/* The private half of thread record `number`. */
 struct tctx {
-	struct shmb_arena *ready; /* arena; NULL while the thread is on the hot path */
-	struct shmb_arena *arena; /* compared first; the sentinels have one that no caller can name */
-	char *data;
-	uint64_t limit; /* grains of data that have a block map and committed tables, as last seen */
-	_Atomic span_t *spans;
-	block_t *blocks;
-	struct thread_shm *shm;
+	struct shmb_arena *arena;
+	struct thread_shm *shm; /* in the arena's second mapping of the records */
 	struct tctx *next; /* the same thread's, in other arenas */
 	unsigned number;   /* of the thread record */
 	holder_t holder;
-	struct loaded loaded[BLOCK_CLASS_MASK + 1]; /* any byte of the block map leads to one */
 	uint8_t batch[CLASSES]; /* blocks that the next fill from the engine asks for */
 };
 
 /*
- * The calling thread's context of the arena it used last; &context_busy while
- * it is in a slow path, and `ready` NULL while it is on the hot one, so that a
- * signal handler's nested call goes round the magazines; &context_idle before the first call; &context_gone
- * once the thread's destructors have run.
+ * The calling thread's record in the arena it used last; &context_busy while
+ * it is in a slow path, and the record's `handle` 0 while it is on the hot
+ * one, so that a signal handler's nested call goes round the magazines;
+ * &context_idle before the first call; &context_gone once the thread's
+ * destructors have run. These three have handles that no caller can name.
  */
-extern __thread struct tctx *context_current __attribute__((tls_model("initial-exec")));
-extern struct tctx context_busy, context_idle, context_gone;
+extern __thread struct thread_shm *context_current __attribute__((tls_model("initial-exec")));
+extern struct thread_shm context_busy, context_idle, context_gone;
 
-static inline struct tctx *context_get(void)
+static inline struct thread_shm *context_get(void)
 {
 	return __atomic_load_n(&context_current, __ATOMIC_RELAXED);
 }
 
+/* Is it a record of this arena, and the thread not on the hot path? */
+static inline bool context_is_of(const struct thread_shm *r, const struct shmb_arena *a)
+{
+	return *(const uint64_t *)&r->handle == (uintptr_t)a; /* only its own thread writes it: no need for an atomic load */
+}
+
 /* The compiler moves nothing across: what a signal handler sees is what the code says. */
-static inline void context_set(struct tctx *t)
+static inline void context_set(struct thread_shm *r)
 {
 	atomic_signal_fence(memory_order_seq_cst);
-	__atomic_store_n(&context_current, t, __ATOMIC_RELAXED);
+	__atomic_store_n(&context_current, r, __ATOMIC_RELAXED);
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
-/* The hot path's mark. It stores what the caller passed, so no call waits for the last one's store. */
-static inline void context_mark(struct tctx *t, struct shmb_arena *ready)
+/* The hot path's mark: NULL on the way in. It stores what the caller passed, so no call waits for the last one's store. */
+static inline void context_mark(struct thread_shm *r, const struct shmb_arena *a)
 {
 	atomic_signal_fence(memory_order_seq_cst);
-	__atomic_store_n(&t->ready, ready, __ATOMIC_RELAXED);
+	atomic_store_explicit(&r->handle, (uintptr_t)a, memory_order_relaxed);
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
@@ -64,7 +60,7 @@ enum entry { ENTRY_CONTEXT, ENTRY_BARE, ENTRY_NESTED };
 struct entered {
 	enum entry how;
 	struct tctx *context; /* ENTRY_CONTEXT */
-	struct tctx *before;  /* what context_leave() puts back */
+	struct thread_shm *before; /* what context_leave() puts back */
 };
 
 struct entered context_enter(struct shmb_arena *a);
@@ -74,10 +70,12 @@ void context_leave(const struct entered *e);
 void context_release_thread(void);
 
 /*
- * At the close of `a`: no context leads to it any more. True: other threads
- * still have theirs, so the memory of the contexts has to stay.
+ * The memory of contexts and records for an arena that is mapped and not yet
+ * open; and at its close, when no context leads to it any more: where other
+ * threads still have theirs that memory stays.
  */
-bool context_drop(struct shmb_arena *a);
+int context_map(struct shmb_arena *a, int fd);
+void context_unmap(struct shmb_arena *a);
 
 /* In a forked child: its one thread has no contexts any more. */
 void context_forget(void);

@@ -63,6 +63,7 @@ static void tables_set(struct shmb_arena *a)
 	a->slots = (struct slot_shm *)(m + l->slots);
 	a->threads = (struct thread_shm *)(m + l->threads);
 	a->mags = (struct mag_shm *)(m + l->mags);
+	a->no_mag = (char *)(a->mags - 1);
 	a->mag_bits = (hint_t *)(m + l->mag_bits);
 	a->spans = (_Atomic span_t *)(m + l->spans);
 	a->used_bits = (hint_t *)(m + l->used_bits);
@@ -73,17 +74,6 @@ static void tables_set(struct shmb_arena *a)
 	a->box_bits = (hint_t *)(m + l->box_bits);
 	a->buckets = (struct bucket_shm *)(m + l->buckets);
 	a->names = (struct name_shm *)(m + l->names);
-}
-
-static int contexts_map(struct shmb_arena *a)
-{
-	void *at = a->contexts;
-	int err = 0;
-	if (!at)
-		err = sys_map(NULL, THREADS * sizeof(struct tctx), PROT_READ | PROT_WRITE,
-		              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &at);
-	a->contexts = at;
-	return err;
 }
 
 static int map(struct shmb_arena *a, int fd, const struct header_shm *h, unsigned flags)
@@ -99,8 +89,8 @@ static int map(struct shmb_arena *a, int fd, const struct header_shm *h, unsigne
 	tables_set(a);
 	if (a->region->read_only)
 		return 0;
-	err = sys_populate(at, a->lay.slots); /* the header and the depots */
-	return err ? err : contexts_map(a);
+	err = sys_populate(at, a->lay.mags); /* the header, the depots, what stands for no magazine */
+	return err ? err : context_map(a, fd);
 }
 
 static int attach(struct shmb_arena *a, int fd, const shmb_options *opt)
@@ -152,6 +142,7 @@ static int open_locked(struct shmb_arena *a, const char *name, const shmb_option
 		return 0;
 	}
 	sys_close(fd);
+	context_unmap(a);
 	tenure_end(a);
 	unmap(a);
 	region_abandon(a->region);
@@ -192,12 +183,8 @@ int shmb_arena_close(shmb_arena *a)
 		atomic_store(&a->closed, true);
 	}
 	setup_lock();
-	bool writer = a->contexts && !a->region->read_only;
-	bool others = writer && context_drop(a);
+	context_unmap(a);
 	tenure_end(a);
-	if (writer && !others)
-		sys_unmap(a->contexts, THREADS * sizeof(struct tctx));
-	a->contexts = NULL;
 	atomic_store(&a->parked, NULL);
 	unmap(a);
 	int err = region_release(a->region);

@@ -1,12 +1,12 @@
 /*
  * heap.c - shmb_malloc ... shmb_free.
  *
- * The hot path is the two functions below and nothing they call: the thread's
- * context, the class's loaded magazine, the top entry, its byte of the block
- * map. No lock, no atomic read-modify-write, no system call. The order of the
- * stores is what a kill in between relies on (layout.h).
+ * The hot path is malloc_hot() and free_hot(), and nothing they call: the
+ * thread's record, the class's loaded magazine, the top entry, its byte of the
+ * block map. No lock, no atomic read-modify-write, no system call. The order
+ * of the stores is what a kill in between relies on (layout.h).
  *
- * While a thread is in here its context says so (context.h), so that a signal
+ * While a thread is in there its record says so (context.h), so that a signal
  * handler that allocates goes round the magazines: it gets a unit of its own,
  * and what it frees becomes a stray. Neither takes a lock.
  */
@@ -34,104 +34,160 @@ enum { RETRY_NS = 10 * 1000 * 1000 };
 
 enum { LIVE_0 = BLOCK_LIVE << BLOCK_STATE_SHIFT, CACHED_0 = BLOCK_CACHED << BLOCK_STATE_SHIFT };
 
-/* The LIVE byte of the class for a size in grains. */
-static uint8_t class_table[CLASS_MAX_SIZE / GRAIN + 1]; /* by grains, rounded up */
+/* The LIVE byte of the class for a size in grains, rounded up. */
+static uint8_t class_table[CLASS_MAX_SIZE / GRAIN + 1];
+
+static uint8_t live_byte(size_t grains)
+{
+	return (uint8_t)(LIVE_0 | class_of(grains ? grains * GRAIN : 1));
+}
 
 static void *malloc_slow(struct shmb_arena *a, size_t size) __attribute__((noinline));
 static void free_slow(struct shmb_arena *a, void *p) __attribute__((noinline));
 
-/* Takes the top block. The caller is marked busy and l->count is not 0. */
-static inline uint32_t pop(struct loaded *l, block_t *blocks, uint8_t live)
+/* The loaded magazine of the class whose LIVE byte is given, or what stands for none: it has neither blocks nor room. */
+static inline struct mag_shm *loaded(const struct shmb_arena *a, const struct thread_shm *r, size_t live)
 {
-	uint32_t n = l->count - 1;
-	uint32_t grain = l->m->entries[n];
-	block_set(blocks, grain, live);
-	l->count = n;
-	atomic_store_explicit(&l->m->count, n, memory_order_release);
+	enum { FIRST = offsetof(struct thread_shm, pairs) + PAIR_LOADED * 4, STEP = sizeof r->pairs[0] };
+	const char *half = (const char *)r + live * STEP + (FIRST - LIVE_0 * STEP);
+	return (struct mag_shm *)(a->no_mag + atomic_load_explicit((const _Atomic uint32_t *)half, memory_order_relaxed));
+}
+
+static inline size_t count_of(const struct mag_shm *m)
+{
+	return atomic_load_explicit(&m->count, memory_order_relaxed);
+}
+
+/* Takes the top block; `n` are left. */
+static inline size_t pop(struct mag_shm *m, size_t n, block_t *blocks, size_t live)
+{
+	size_t grain = m->entries[n];
+	block_set(blocks, grain, (uint8_t)live);
+	atomic_store_explicit(&m->count, (uint32_t)n, memory_order_release);
 	return grain;
 }
 
-static inline void push(struct loaded *l, block_t *blocks, uint32_t grain, uint8_t cached)
+static inline void push(struct mag_shm *m, size_t n, block_t *blocks, size_t grain, size_t live)
 {
-	uint32_t n = l->count;
-	l->m->entries[n] = grain;
-	l->count = n + 1;
-	atomic_store_explicit(&l->m->count, n + 1, memory_order_release);
-	block_set(blocks, grain, cached);
+	m->entries[n] = (uint32_t)grain;
+	atomic_store_explicit(&m->count, (uint32_t)(n + 1), memory_order_release);
+	block_set(blocks, grain, (uint8_t)(live - (LIVE_0 - CACHED_0)));
+}
+
+static inline void *block_addr(const struct shmb_arena *a, size_t grain)
+{
+	return a->data + (grain << GRAIN_SHIFT);
+}
+
+/* A block of the class whose LIVE byte is given. False: the loaded magazine has none. */
+static inline bool malloc_hot(struct shmb_arena *a, struct thread_shm *r, size_t live, void **p)
+{
+	context_mark(r, NULL);
+	struct mag_shm *m = loaded(a, r, live);
+	size_t n = count_of(m) - 1;
+	bool some = n < MAG_ROUNDS; /* also: what a stranger's writes left there leads nowhere else */
+	if (likely(some))
+		*p = block_addr(a, pop(m, n, a->blocks, live));
+	context_mark(r, a);
+	return some;
+}
+
+/*
+ * True: p was a live block of the arena and is in the loaded magazine now.
+ * The span word is looked at only where a large block can start: elsewhere a
+ * byte that is not NONE means a small block.
+ */
+static inline bool free_hot(struct shmb_arena *a, struct thread_shm *r, const void *p)
+{
+	uint64_t off = (uint64_t)((const char *)p - a->data);
+	uint64_t grain = off >> GRAIN_SHIFT | off << (64 - GRAIN_SHIFT); /* misaligned: beyond any limit */
+	if (unlikely(grain >= atomic_load_explicit(&a->limit, memory_order_relaxed)))
+		return false;
+	if (unlikely(grain % (UNIT / GRAIN) == 0) &&
+	    span_kind_of(atomic_load_explicit(&a->spans[grain / (UNIT / GRAIN)], memory_order_relaxed)) != SPAN_SMALL)
+		return false;
+	block_t *blocks = a->blocks;
+	size_t live = block_get(blocks, grain);
+	if (unlikely(live < LIVE_0))
+		return false;
+	context_mark(r, NULL);
+	struct mag_shm *m = loaded(a, r, live);
+	size_t n = count_of(m);
+	bool room = n < m->rounds;
+	if (likely(room))
+		push(m, n, blocks, grain, live);
+	context_mark(r, a);
+	return room;
 }
 
 void *shmb_malloc(shmb_arena *a, size_t size)
 {
-	struct tctx *t = context_get();
-	if (likely(t->ready == a && size <= CLASS_MAX_SIZE)) {
-		uint8_t live = class_table[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
-		struct loaded *l = &t->loaded[live - LIVE_0];
-		block_t *blocks = t->blocks;
-		char *data = t->data; /* read before the mark: nothing has to wait for its stores */
-		context_mark(t, NULL);
-		if (likely(l->count)) {
-			uint32_t grain = pop(l, blocks, live);
-			context_mark(t, a);
-			return data + ((size_t)grain << GRAIN_SHIFT);
-		}
-		context_mark(t, a);
+	struct thread_shm *r = context_get();
+	if (likely(context_is_of(r, a)) && likely(size <= CLASS_MAX_SIZE)) {
+		void *p;
+		if (likely(malloc_hot(a, r, class_table[(size + (GRAIN - 1)) >> GRAIN_SHIFT], &p)))
+			return p;
 	}
 	return malloc_slow(a, size);
 }
 
-/*
- * True: p was a live block of the context's arena and is in its magazine now.
- * The span word is looked at only where a large block can start: elsewhere a
- * byte that is not NONE means a small block.
- */
-static inline bool free_hot(struct tctx *t, struct shmb_arena *ready, const void *p)
-{
-	uint64_t off = (uint64_t)((const char *)p - t->data);
-	uint64_t grain = off >> GRAIN_SHIFT | off << (64 - GRAIN_SHIFT); /* misaligned: beyond any limit */
-	if (unlikely(grain >= t->limit))
-		return false;
-	if (unlikely(grain % (UNIT / GRAIN) == 0) &&
-	    span_kind_of(atomic_load_explicit(&t->spans[grain / (UNIT / GRAIN)], memory_order_relaxed)) != SPAN_SMALL)
-		return false;
-	uint8_t b = block_get(t->blocks, (uint32_t)grain);
-	if (unlikely(b < LIVE_0))
-		return false;
-	struct loaded *l = &t->loaded[b - LIVE_0];
-	context_mark(t, NULL);
-	bool room = l->count < l->rounds;
-	if (likely(room))
-		push(l, t->blocks, (uint32_t)grain, (uint8_t)(b - (LIVE_0 - CACHED_0)));
-	context_mark(t, ready);
-	return room;
-}
-
 void shmb_free(shmb_arena *a, void *p)
 {
-	struct tctx *t = context_get();
-	if (unlikely(t->ready != a) || unlikely(!free_hot(t, a, p)))
+	struct thread_shm *r = context_get();
+	if (unlikely(!context_is_of(r, a)) || unlikely(!free_hot(a, r, p)))
 		free_slow(a, p);
 }
 
-bool preload_free(void *p)
+/* ---- the shim's way in ------------------------------------------------------------- */
+
+/* No arena: a handle that no record has. */
+#define NOWHERE ((struct shmb_arena *)(uintptr_t)-5)
+
+static struct shmb_arena *_Atomic placing = NOWHERE;
+static uint8_t placed_table[sizeof class_table]; /* as class_table; 0: not all sizes of that entry are placed */
+
+void *preload_malloc(size_t size, void *(*otherwise)(size_t size))
 {
-	struct tctx *t = context_get();
-	struct shmb_arena *ready = t->ready;
-	if (likely(ready != NULL) && likely(free_hot(t, ready, p)))
-		return true;
-	if (!window_has(p))
-		return false;
-	shmb_arena *a = window_get(p);
+	if (likely(size <= CLASS_MAX_SIZE)) {
+		size_t live = placed_table[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
+		struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
+		struct thread_shm *r = context_get();
+		void *p;
+		if (live && likely(context_is_of(r, a)) && likely(malloc_hot(a, r, live, &p)))
+			return p;
+	}
+	return otherwise(size);
+}
+
+static __attribute__((noinline)) void preload_free_slow(void *p, void (*otherwise)(void *p))
+{
+	struct shmb_arena *a = shmb_arena_of(p);
 	if (a)
 		free_slow(a, p);
-	return a != NULL;
+	else
+		otherwise(p);
+}
+
+void preload_free(void *p, void (*otherwise)(void *p))
+{
+	struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
+	struct thread_shm *r = context_get();
+	if (unlikely(!context_is_of(r, a)) || unlikely(!free_hot(a, r, p)))
+		preload_free_slow(p, otherwise);
+}
+
+void preload_place(shmb_arena *a)
+{
+	atomic_store(&placing, a ? a : NOWHERE);
+}
+
+void preload_place_sizes(bool (*all)(size_t least, size_t most))
+{
+	for (size_t i = 0; i < sizeof placed_table; i++)
+		placed_table[i] = all(i ? (i - 1) * GRAIN + 1 : 0, i * GRAIN) ? live_byte(i) : 0;
 }
 
 /* ---- allocating, slowly ------------------------------------------------------------ */
-
-static void *block_addr(const struct shmb_arena *a, uint32_t grain)
-{
-	return a->data + ((size_t)grain << GRAIN_SHIFT);
-}
 
 /* What is asked for. class: CLASSES for a run of units; where: NULL, or see heap_alloc_at(). */
 struct request {
@@ -165,9 +221,11 @@ static void *small_try(struct shmb_arena *a, const struct entered *e, const stru
 		return issue_from_engine(a, e->how == ENTRY_CONTEXT ? e->context->number : 0, r);
 	if (!magazine_refill(e->context, r->class))
 		return NULL;
-	struct mag_shm *m = e->context->loaded[r->class].m;
-	tell(a, r, m->entries[atomic_load(&m->count) - 1]);
-	return block_addr(a, pop(&e->context->loaded[r->class], a->blocks, block_make(BLOCK_LIVE, r->class)));
+	uint8_t live = block_make(BLOCK_LIVE, r->class);
+	struct mag_shm *m = loaded(a, e->context->shm, live);
+	size_t n = count_of(m) - 1;
+	tell(a, r, m->entries[n]);
+	return block_addr(a, pop(m, n, a->blocks, live));
 }
 
 static void *alloc_try(struct shmb_arena *a, const struct request *r, bool *zeroed)
@@ -317,7 +375,9 @@ static void small_free(struct shmb_arena *a, uint32_t grain, unsigned class)
 {
 	struct entered e = context_enter(a);
 	if (e.how == ENTRY_CONTEXT && magazine_spill(e.context, class)) {
-		push(&e.context->loaded[class], a->blocks, grain, block_make(BLOCK_CACHED, class));
+		uint8_t live = block_make(BLOCK_LIVE, class);
+		struct mag_shm *m = loaded(a, e.context->shm, live);
+		push(m, count_of(m), a->blocks, grain, live);
 	} else if (e.how != ENTRY_NESTED && page_unit_mine(a, span_get(a, grain / (UNIT / GRAIN)))) {
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
 		engine_free(a, grain);
@@ -419,5 +479,5 @@ shmb_arena *shmb_arena_of(const void *p)
 void heap_setup(void)
 {
 	for (unsigned i = 0; i < sizeof class_table; i++)
-		class_table[i] = (uint8_t)(LIVE_0 | class_of(i ? i * GRAIN : 1));
+		class_table[i] = live_byte(i);
 }

@@ -40,12 +40,14 @@
 #include <stdbool.h>
 
 #define REGION_MAGIC "SHMBIND"
-enum { REGION_VERSION = 1, REGION_PROBE = 0x01020304 };
+enum { REGION_VERSION = 2, REGION_PROBE = 0x01020304 };
 
 enum {
 	SLOTS = SHMB_SLOTS,
 	THREADS = 4096,        /* threads with caches at a time, of all processes */
 	MAGS = 1 << 16,
+	MAG_SHIFT = 8,
+	PAIRS = 64,
 	DEPOT_CELLS = 62,
 	INBOX_CELLS = 16,
 	CHUNK_UNITS = 512,     /* units whose tables are committed together: one page of span words */
@@ -158,22 +160,41 @@ static_assert(sizeof(struct slot_shm) == 256, "four lines");
  * A thread with caches. `owner` is 0 or the process; only that process, or
  * whoever recovers it, writes here. Magazine numbers are stored plus one.
  *
- *   pairs[c]  loaded | previous << 32: one store swaps the two
+ *   handle    the arena's handle in its process: of use to that thread only.
+ *             0 while the thread is on the hot path of malloc or free
+ *   pairs[c]  the loaded and the previous magazine of a class: pair_make().
+ *             One store swaps the two. Indexed by the class bits of any block
+ *             map byte, so there are more than classes
  *   transit, discard   magazines between two places. After a kill: if its
  *             holder word names this record and no pair, backlog, depot or
  *             inbox lists it, it is the record's to give on
  *   backlog   full magazines that found no other place, linked by `next`
  */
 struct thread_shm {
+	_Atomic uint64_t handle;
 	_Atomic holder_t owner;
 	_Atomic int32_t tid; /* for people */
 	_Atomic uint32_t transit, discard;
 	_Atomic uint32_t backlog;
-	uint32_t reserved;
-	_Atomic uint64_t pairs[CLASSES];
-	uint64_t reserved2[18];
+	uint32_t reserved[9];
+	_Atomic uint64_t pairs[PAIRS];
+	uint64_t reserved2[56];
 };
-static_assert(sizeof(struct thread_shm) == 512, "eight lines");
+static_assert(sizeof(struct thread_shm) == 1024, "sixteen lines");
+
+enum { PAIR_LOADED = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ }; /* which 32-bit half */
+
+/*
+ * A half of a pair is a magazine's number (plus one; 0: none) times the size
+ * of a magazine: how far it lies from `no magazine`, so that the hot path adds
+ * and does not ask. The lower half is the loaded one.
+ */
+static inline uint64_t pair_make(uint32_t loaded, uint32_t previous)
+{
+	return ((uint64_t)previous << 32 | loaded) << MAG_SHIFT;
+}
+static inline uint32_t pair_loaded(uint64_t pair) { return (uint32_t)pair >> MAG_SHIFT; }
+static inline uint32_t pair_previous(uint64_t pair) { return (uint32_t)(pair >> 32) >> MAG_SHIFT; }
 
 /* ---- magazines ---------------------------------------------------------- */
 
@@ -188,12 +209,12 @@ static_assert(sizeof(struct thread_shm) == 512, "eight lines");
 struct mag_shm {
 	_Atomic uint64_t holder;
 	_Atomic uint32_t count;
-	uint16_t rounds; /* capacity, of its class */
-	uint16_t class;
+	uint32_t rounds; /* capacity, of its class */
+	uint32_t class;
 	uint32_t next; /* in a backlog: number plus one */
 	uint32_t entries[MAG_ROUNDS];
 };
-static_assert(sizeof(struct mag_shm) == 256, "four lines");
+static_assert(sizeof(struct mag_shm) == 1 << MAG_SHIFT, "four lines");
 
 enum { NO_THREAD = THREADS }; /* its recoverer has it, from the inbox */
 static inline uint64_t mag_holder(unsigned thread, holder_t h) { return (uint64_t)thread << 32 | h; }
@@ -297,7 +318,12 @@ static_assert(sizeof(struct bucket_shm) == 16, "a quarter line");
 
 /* ---- offsets ------------------------------------------------------------ */
 
-/* Where the tables are: a function of the capacity alone, so a header cannot lie about it. */
+/*
+ * Where the tables are: a function of the capacity alone, so a header cannot
+ * lie about it. What stands for `no magazine`, with neither blocks nor room,
+ * is the zeros between the depots and the first magazine.
+ */
+static_assert(CLASSES * sizeof(struct depot_shm) % PAGE <= PAGE - sizeof(struct mag_shm), "no magazine");
 struct layout {
 	uint64_t units;
 	uint64_t depots, slots, threads, mags, mag_bits;
@@ -315,9 +341,9 @@ static inline struct layout layout_of(uint64_t units)
 	uint64_t small = units < SMALL_UNITS ? units : SMALL_UNITS;
 #define TABLE(name, bytes) (l.name = at, at = round_up(at + (bytes), PAGE))
 	TABLE(depots, CLASSES * sizeof(struct depot_shm));
+	TABLE(mags, (uint64_t)MAGS * sizeof(struct mag_shm));
 	TABLE(slots, SLOTS * sizeof(struct slot_shm));
 	TABLE(threads, THREADS * sizeof(struct thread_shm));
-	TABLE(mags, (uint64_t)MAGS * sizeof(struct mag_shm));
 	TABLE(mag_bits, MAGS / 8);
 	TABLE(boxes, (uint64_t)BOXES * sizeof(struct box_shm));
 	TABLE(box_bits, BOXES / 8);

@@ -31,8 +31,6 @@
 
 enum { DEPOT_BYTES = 512 * 1024, FIRST_BATCH = 4, DEPOT_TRIES = 64, GRAINS_PER_UNIT = UNIT / GRAIN };
 
-static struct mag_shm none; /* stands for no magazine: empty and full at once */
-
 static uint32_t number_of(const struct shmb_arena *a, const struct mag_shm *m)
 {
 	return (uint32_t)(m - a->mags) + 1;
@@ -48,15 +46,8 @@ static void count_set(struct mag_shm *m, uint32_t n)
 	atomic_store_explicit(&m->count, n, memory_order_release);
 }
 
-static void loaded_note(struct tctx *t, unsigned class, struct mag_shm *m)
-{
-	t->loaded[class] = (struct loaded){.m = m, .count = count_of(m), .rounds = m->rounds};
-}
-
 void magazine_init(struct tctx *t)
 {
-	for (unsigned c = 0; c <= BLOCK_CLASS_MASK; c++)
-		t->loaded[c] = (struct loaded){.m = &none};
 	for (unsigned c = 0; c < CLASSES; c++)
 		t->batch[c] = FIRST_BATCH;
 }
@@ -91,8 +82,8 @@ static struct mag_shm *pool_take(struct tctx *t, unsigned class)
 		atomic_store(&t->shm->transit, i + 1);
 		if (atomic_compare_exchange_strong(&m->holder, &nobody, mag_holder(t->number, t->holder))) {
 			hint_set(a->mag_bits, i);
-			m->class = (uint16_t)class;
-			m->rounds = (uint16_t)class_rounds(class);
+			m->class = class;
+			m->rounds = class_rounds(class);
 			m->next = 0;
 			return m;
 		}
@@ -132,18 +123,16 @@ struct pair {
 static struct pair pair_get(const struct tctx *t, unsigned class)
 {
 	uint64_t w = atomic_load_explicit(&t->shm->pairs[class], memory_order_relaxed);
+	uint32_t loaded = pair_loaded(w), previous = pair_previous(w);
 	struct mag_shm *mags = t->arena->mags;
-	return (struct pair){.loaded = (uint32_t)w ? &mags[(uint32_t)w - 1] : NULL,
-	                     .previous = w >> 32 ? &mags[(w >> 32) - 1] : NULL};
+	return (struct pair){.loaded = loaded ? &mags[loaded - 1] : NULL, .previous = previous ? &mags[previous - 1] : NULL};
 }
 
 /* Both at once. */
 static void pair_store(struct tctx *t, unsigned class, struct mag_shm *loaded, struct mag_shm *previous)
 {
-	uint64_t w = (loaded ? number_of(t->arena, loaded) : 0) |
-	             (uint64_t)(previous ? number_of(t->arena, previous) : 0) << 32;
+	uint64_t w = pair_make(loaded ? number_of(t->arena, loaded) : 0, previous ? number_of(t->arena, previous) : 0);
 	atomic_store_explicit(&t->shm->pairs[class], w, memory_order_release);
-	loaded_note(t, class, loaded ? loaded : &none);
 }
 
 /* The same where that lists what was in transit. */
@@ -360,7 +349,7 @@ static bool fill(struct tctx *t, struct mag_shm *m, unsigned class)
 	return n > 0;
 }
 
-static bool refill(struct tctx *t, unsigned class)
+bool magazine_refill(struct tctx *t, unsigned class)
 {
 	struct pair p = pair_get(t, class);
 	if (p.loaded && count_of(p.loaded))
@@ -387,7 +376,7 @@ static bool refill(struct tctx *t, unsigned class)
 	return fill(t, p.loaded, class);
 }
 
-static bool spill(struct tctx *t, unsigned class)
+bool magazine_spill(struct tctx *t, unsigned class)
 {
 	struct pair p = pair_get(t, class);
 	if (p.loaded && count_of(p.loaded) < p.loaded->rounds)
@@ -413,20 +402,6 @@ static bool spill(struct tctx *t, unsigned class)
 	return true;
 }
 
-bool magazine_refill(struct tctx *t, unsigned class)
-{
-	bool done = refill(t, class);
-	loaded_note(t, class, t->loaded[class].m);
-	return done;
-}
-
-bool magazine_spill(struct tctx *t, unsigned class)
-{
-	bool done = spill(t, class);
-	loaded_note(t, class, t->loaded[class].m);
-	return done;
-}
-
 /* Hands on one magazine that the thread's record lists no more but in transit. */
 static void hand_on(struct tctx *t, struct mag_shm *m)
 {
@@ -449,7 +424,6 @@ static void flush_class(struct tctx *t, unsigned class)
 		hand_on(t, p.loaded);
 	}
 }
-
 
 bool magazine_holds(const struct tctx *t)
 {
@@ -531,7 +505,7 @@ bool magazine_lists(const struct shmb_arena *a, holder_t h, uint32_t grain)
 		const struct thread_shm *t = &a->threads[i];
 		for (unsigned c = 0; atomic_load(&t->owner) == h && c < CLASSES; c++) {
 			uint64_t pair = atomic_load(&t->pairs[c]);
-			if (mag_has(a, (uint32_t)pair, grain) || mag_has(a, (uint32_t)(pair >> 32), grain))
+			if (mag_has(a, pair_loaded(pair), grain) || mag_has(a, pair_previous(pair), grain))
 				return true;
 		}
 	}

@@ -30,8 +30,16 @@ void preload_snapshot_discard(struct snapshot *s);
 /* In the child: the copy is the arena from now on, and nothing more is issued from it. */
 void preload_snapshot_adopt(shmb_arena *a, struct snapshot *s);
 
-/* Frees p if it lies in any arena; false: it is none of ours. */
-bool preload_free(void *p);
+/*
+ * malloc and free: the hot path where the size is placed and the block is
+ * ours, else the given function. `otherwise` of malloc decides by itself.
+ */
+void *preload_malloc(size_t size, void *(*otherwise)(size_t size));
+void preload_free(void *p, void (*otherwise)(void *p));
+
+/* Where preload_malloc() places, NULL for nowhere; and which sizes: `all` of a range or not. */
+void preload_place(shmb_arena *a);
+void preload_place_sizes(bool (*all)(size_t least, size_t most));
 
 /* Counts a request that was chosen and went to the ordinary heap. */
 void preload_count_fallback(shmb_arena *a);

@@ -45,8 +45,8 @@ static void recover_thread(struct shmb_arena *a, unsigned i, holder_t dead)
 	struct thread_shm *t = &a->threads[i];
 	for (unsigned c = 0; c < CLASSES; c++) {
 		uint64_t pair = atomic_load(&t->pairs[c]);
-		give_on(a, i, dead, (uint32_t)pair);
-		give_on(a, i, dead, (uint32_t)(pair >> 32));
+		give_on(a, i, dead, pair_loaded(pair));
+		give_on(a, i, dead, pair_previous(pair));
 		atomic_store(&t->pairs[c], 0);
 	}
 	give_on(a, i, dead, atomic_load(&t->transit));

@@ -19,7 +19,7 @@ struct op {
  * SMALL's depot takes as many magazines as it has cells, MIDDLE's and PAGES's
  * eight before it is at its limit; a block of PAGES is a slab of its own.
  */
-enum { SMALL = 64, TINY = 16, MIDDLE = 1024, PAGES = 8192, ROUNDS = 59, LARGE = 3 * UNIT };
+enum { SMALL = 64, TINY = 16, MIDDLE = 1024, PAGES = 8192, ROUNDS = MAG_ROUNDS, LARGE = 3 * UNIT };
 
 static void *operand; /* what run() is called with */
 static size_t wanted;

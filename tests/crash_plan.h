@@ -202,8 +202,8 @@ static void kill_peer(void)
 
 static struct mag_shm *paired(size_t size, bool previous)
 {
-	uint64_t w = atomic_load(&context_get()->shm->pairs[class_of(size)]);
-	uint32_t number = (uint32_t)(previous ? w >> 32 : w);
+	uint64_t w = atomic_load(&context_get()->pairs[class_of(size)]);
+	uint32_t number = previous ? pair_previous(w) : pair_loaded(w);
 	return number ? &A->mags[number - 1] : NULL;
 }
 

@@ -9,7 +9,7 @@
 
 #include "crash_plan.h"
 
-enum { PAIRS = 1000, AT_A_TIME = 48, TRIMS = 4, VERDICT = 400, LIVE_MAX = 4096, SURVIVOR_SECONDS = 30 };
+enum { CHECKED_PAIRS = 1000, AT_A_TIME = 48, TRIMS = 4, VERDICT = 400, LIVE_MAX = 4096, SURVIVOR_SECONDS = 30 };
 
 static char *verdict; /* shared with the harness; "" is survival */
 
@@ -178,7 +178,7 @@ static void use(void)
 	static const uint32_t sizes[] = {64, 16, 1024, 8192, 64, 200, 48, 3000, 64, 1024, 16, 30000, 64, 8192, 16, 140000};
 	struct mine mine[AT_A_TIME] = {{0}};
 	uint32_t random = 12345;
-	for (uint32_t i = 0; i < PAIRS; i++) {
+	for (uint32_t i = 0; i < CHECKED_PAIRS; i++) {
 		random = random * 1664525 + 1013904223;
 		struct mine *m = &mine[(random >> 16) % AT_A_TIME];
 		release(m);

@@ -377,7 +377,7 @@ START_TEST(a_childs_thread_records_are_its_own)
 	if (pid == 0) {
 		void *p = shmb_malloc(b, SIZE);
 		CHILD_ASSERT(p);
-		struct tctx *mine = context_get();
+		struct tctx *mine = context_of(b);
 		CHILD_ASSERT(mine->arena == b && mine->holder == atomic_load(&b->holder));
 		CHILD_ASSERT(atomic_load(&mine->shm->owner) == mine->holder);
 		shmb_free(b, p);

@@ -30,13 +30,9 @@ static void free_many(shmb_arena *a, void **p, unsigned n)
 	free(p);
 }
 
-/* This thread's context of `a`, as a slow call would have it. */
-static struct tctx *context_of(shmb_arena *a)
+static struct mag_shm *loaded_of(const struct tctx *t, unsigned class)
 {
-	struct entered e = context_enter(a);
-	ck_assert_int_eq(e.how, ENTRY_CONTEXT);
-	context_leave(&e);
-	return e.context;
+	return &t->arena->mags[pair_loaded(atomic_load(&t->shm->pairs[class])) - 1];
 }
 
 /* Everybody trims in turn, as long as that helps; then nothing may be left. */
@@ -84,12 +80,12 @@ START_TEST(fills_start_small_and_grow)
 	uint64_t before = 0;
 	for (unsigned i = 0; i < 6; i++) {
 		ck_assert(magazine_refill(t, C));
-		uint64_t got = atomic_load(&t->loaded[C].m->count);
+		uint64_t got = atomic_load(&loaded_of(t, C)->count);
 		ck_assert_uint_ge(got, before);
 		ck_assert_uint_le(got, ROUNDS);
 		before = got;
 		ck_assert(magazine_refill(t, C)); /* not empty: no change */
-		ck_assert_uint_eq(atomic_load(&t->loaded[C].m->count), got);
+		ck_assert_uint_eq(atomic_load(&loaded_of(t, C)->count), got);
 		for (uint64_t k = 0; k < got; k++)
 			(void)shmb_malloc(a, SIZE);
 	}
@@ -112,9 +108,9 @@ START_TEST(a_pair_absorbs_ups_and_downs)
 	ck_assert_uint_eq(w.mags, 2);
 	ck_assert_uint_eq(w.cached, 2 * ROUNDS);
 	struct tctx *t = context_of(a);
-	struct mag_shm *loaded = t->loaded[C].m;
+	struct mag_shm *loaded = loaded_of(t, C);
 	void **q = take_many(a, ROUNDS + 1, SIZE); /* one empty, swapped, the other begun */
-	ck_assert_ptr_ne(t->loaded[C].m, loaded);
+	ck_assert_ptr_ne(loaded_of(t, C), loaded);
 	w = walk_arena(a, true);
 	ck_assert_uint_eq(w.mags, 2);
 	ck_assert_uint_eq(w.cached, ROUNDS - 1);

@@ -96,6 +96,15 @@ UNUSED static void arena_done(shmb_arena *a)
 	ck_assert_int_eq(shmb_arena_close(a), 0);
 }
 
+/* This thread's context of `a`, as a slow call would have it. */
+UNUSED static struct tctx *context_of(shmb_arena *a)
+{
+	struct entered e = context_enter(a);
+	ck_assert_int_eq(e.how, ENTRY_CONTEXT);
+	context_leave(&e);
+	return e.context;
+}
+
 /* The same block through another handle of the region. */
 UNUSED static void *through(shmb_arena *to, const shmb_arena *from, const void *p)
 {
@@ -257,7 +266,7 @@ static void walk_listed(struct walker *k, uint64_t number, unsigned *count, int 
 	MUST(number <= MAGS && number <= atomic_load(&k->a->hdr->mags_ready), "magazine %lu", number);
 	struct mag_shm *m = &k->a->mags[number - 1];
 	MUST(atomic_load(&m->holder) != 0, "magazine %lu: listed, but free to take", number);
-	MUST(class < 0 || m->class == class, "magazine %lu: class %u where %d belongs", number, m->class, class);
+	MUST(class < 0 || m->class == (uint32_t)class, "magazine %lu: class %u where %d belongs", number, m->class, class);
 	k->places[number - 1]++;
 	++*count;
 }
@@ -277,8 +286,8 @@ static void walk_lists(struct walker *k)
 		struct thread_shm *t = &a->threads[i];
 		k->w.threads += atomic_load(&t->owner) != 0;
 		for (unsigned c = 0; c < CLASSES; c++) {
-			walk_listed(k, (uint32_t)atomic_load(&t->pairs[c]), &k->w.paired, (int)c);
-			walk_listed(k, atomic_load(&t->pairs[c]) >> 32, &k->w.paired, (int)c);
+			walk_listed(k, pair_loaded(atomic_load(&t->pairs[c])), &k->w.paired, (int)c);
+			walk_listed(k, pair_previous(atomic_load(&t->pairs[c])), &k->w.paired, (int)c);
 		}
 		for (uint32_t n = atomic_load(&t->backlog); n; n = a->mags[n - 1].next)
 			walk_listed(k, n, &k->w.backlog, -1);

@@ -336,7 +336,7 @@ for i in range(200):
         if rng.random() < 0.5:  # where the tables are in use
             start, n = rng.choice(places)
         else:
-            start, n = rng.choice(((0, 200), (depot, 64), (mag, 256), (span(0), 8 * L["units"]), (L["threads"], 512), (L["slots"], 256), (L["pages"], 4096)))
+            start, n = rng.choice(((0, 200), (depot, 64), (mag, 256), (span(0), 8 * L["units"]), (L["threads"], 1024), (L["slots"], 256), (L["pages"], 4096)))
         width = rng.choice((1, 2, 4, 8))
         at = start + rng.randrange(max(1, n - width)) // width * width
         changes.append((at, rng.choice((rng.randbytes(width), b"\xff" * width, bytes(width)))))
