@@ -53,7 +53,7 @@ struct shmb_arena {
 	struct slot_shm *slots;
 	struct thread_shm *threads;
 	struct mag_shm *mags;
-	hint_t *mag_bits, *used_bits, *dirty_bits, *box_bits;
+	hint_t *mag_bits, *used_bits, *dirty_bits, *map_bits, *box_bits;
 	struct box_shm *boxes;
 	struct bucket_shm *buckets;
 	struct name_shm *names;

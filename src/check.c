@@ -94,7 +94,7 @@ static void check_word(struct check *c, uint64_t u)
 	span_t w = c->v->spans[u];
 	switch (span_kind_of(w)) {
 	case SPAN_FREE:
-		if (span_aux(w) & ~(uint64_t)(SPAN_DIRTY_DATA | SPAN_DIRTY_MAP) || span_holder(w))
+		if (span_aux(w) & ~(uint64_t)SPAN_DIRTY || span_holder(w))
 			fault(c, "unit %lu: free, but its word is %#lx", (unsigned long)u, (unsigned long)w);
 		c->free += UNIT;
 		return;

@@ -68,6 +68,7 @@ static void tables_set(struct shmb_arena *a)
 	a->spans = (_Atomic span_t *)(m + l->spans);
 	a->used_bits = (hint_t *)(m + l->used_bits);
 	a->dirty_bits = (hint_t *)(m + l->dirty_bits);
+	a->map_bits = (hint_t *)(m + l->map_bits);
 	a->pages = (_Atomic page_t *)(m + l->pages);
 	a->blocks = (block_t *)(m + l->blockmap);
 	a->boxes = (struct box_shm *)(m + l->boxes);

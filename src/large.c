@@ -26,7 +26,10 @@ void *large_take(struct shmb_arena *a, size_t size, size_t align, bool *zeroed, 
 {
 	holder_t h = atomic_load(&a->holder);
 	uint64_t n = units_for(size ? size : 1);
-	uint64_t unit = span_take(a, n, align > UNIT ? align >> UNIT_SHIFT : 1, false, zeroed);
+	*zeroed = false;
+	uint64_t unit = n == 1 && align <= UNIT ? span_take_populated(a, false) : SPAN_NONE;
+	if (unit == SPAN_NONE)
+		unit = span_take(a, n, align > UNIT ? align >> UNIT_SHIFT : 1, false, zeroed);
 	if (unit == SPAN_NONE)
 		return NULL;
 	if (where)
@@ -47,7 +50,7 @@ static void tail_return(struct shmb_arena *a, uint64_t head, uint64_t from, uint
 			continue;
 		}
 		if (run)
-			span_return(a, head + i - run, run, SPAN_DIRTY_DATA);
+			span_return(a, head + i - run, run);
 		run = 0;
 	}
 }
@@ -65,7 +68,7 @@ void large_free(struct shmb_arena *a, void *p, span_t w, _Atomic uint64_t *where
 		if (span_kind_of(c) != SPAN_CONT || span_aux(c) != run || !span_seize(a, unit + run, c))
 			break;
 	}
-	span_return(a, unit, run, SPAN_DIRTY_DATA);
+	span_return(a, unit, run);
 	if (run < n)
 		tail_return(a, unit, run, n);
 }

@@ -23,7 +23,8 @@
  *
  * Invariants (check.c walks them)
  *   - units at or past units_ready have a zero span word and were never committed
- *   - a SMALL unit's pages and block map are committed; a FREE|DIRTY one's too
+ *   - a SMALL unit's pages and block map are committed; a FREE|DIRTY one's pages;
+ *     the block map of a unit whose map bit is set
  *   - a large run is one HEAD with n units and n-1 CONT words that count their distance
  *   - a block map byte is not `none` only in a SMALL unit, at a multiple of the
  *     page's class size from its phase
@@ -98,6 +99,7 @@ struct header_shm {
 	_Atomic uint32_t owner_pid;     /* for people */
 	_Atomic uint64_t units_used;    /* about: recounted by recovery */
 	_Atomic uint64_t units_dirty;   /* about: free but populated */
+	_Atomic uint64_t trimmed_ms;    /* when some of these last went, by CLOCK_MONOTONIC */
 	_Atomic uint32_t recoveries;    /* dead slots recovered */
 	_Atomic uint32_t orphans;       /* stale span words may exist: units still to be looked at */
 	_Atomic uint64_t enomem;        /* requests refused */
@@ -223,7 +225,7 @@ static inline uint64_t mag_holder(unsigned thread, holder_t h) { return (uint64_
 
 /*
  * One word a unit: kind << 60 | aux << 32 | holder.
- *   FREE   aux = SPAN_DIRTY_*: what of it is populated (then not zeros)
+ *   FREE   aux = SPAN_DIRTY: it is populated (then not zeros)
  *   TAKING on the way from FREE to something, or being emptied, by `holder`
  *   SMALL  pages of small blocks of `holder`'s jemalloc; a stale holder:
  *          orphaned; aux = SPAN_ADOPTED: orphaned, `holder` is collecting from it
@@ -239,8 +241,8 @@ static inline uint64_t mag_holder(unsigned thread, holder_t h) { return (uint64_
  */
 typedef uint64_t span_t;
 enum span_kind { SPAN_FREE, SPAN_TAKING, SPAN_SMALL, SPAN_HEAD, SPAN_CONT, SPAN_KINDS };
-enum { SPAN_DIRTY_DATA = 1, SPAN_DIRTY_MAP = 2 }; /* aux of FREE and TAKING */
-enum { SPAN_ADOPTED = 1 };                        /* aux of SMALL */
+enum { SPAN_DIRTY = 1 };   /* aux of FREE and TAKING */
+enum { SPAN_ADOPTED = 1 }; /* aux of SMALL */
 
 static inline span_t span_make(enum span_kind kind, uint64_t aux, holder_t h)
 {
@@ -328,7 +330,7 @@ struct layout {
 	uint64_t units;
 	uint64_t depots, slots, threads, mags, mag_bits;
 	uint64_t boxes, box_bits, buckets, names;
-	uint64_t spans, used_bits, dirty_bits, pages, blockmap;
+	uint64_t spans, used_bits, dirty_bits, map_bits, pages, blockmap;
 	uint64_t data, size;
 };
 
@@ -353,6 +355,7 @@ static inline struct layout layout_of(uint64_t units)
 	TABLE(spans, tables * sizeof(span_t));
 	TABLE(used_bits, round_up(tables, 64) / 8);
 	TABLE(dirty_bits, round_up(tables, 64) / 8);
+	TABLE(map_bits, round_up(tables, 64) / 8);
 	TABLE(pages, tables * UNIT_PAGES * sizeof(page_t));
 	TABLE(blockmap, small * (UNIT / GRAIN));
 #undef TABLE

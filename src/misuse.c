@@ -60,7 +60,7 @@ struct misuse_seen misuse_check_live(const char *what, const struct shmb_arena *
 void misuse_retire(struct shmb_arena *a, const struct misuse_seen *s)
 {
 	if (s->class == CLASSES)
-		atomic_store(&a->spans[s->off >> UNIT_SHIFT], span_make(SPAN_FREE, SPAN_DIRTY_DATA, 0));
+		atomic_store(&a->spans[s->off >> UNIT_SHIFT], span_make(SPAN_FREE, SPAN_DIRTY, 0));
 	else
 		block_set(a->blocks, (uint32_t)(s->off >> GRAIN_SHIFT), block_make(BLOCK_STRAY, s->class));
 }

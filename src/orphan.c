@@ -53,7 +53,7 @@ void orphan_leave(struct shmb_arena *a, uint64_t unit, span_t w)
 	for (unsigned i = 0; i < UNIT_PAGES; i++)
 		atomic_store(&a->pages[unit * UNIT_PAGES + i], 0);
 	ASSERT(span_seize(a, unit, mine));
-	span_return(a, unit, 1, SPAN_DIRTY_DATA | SPAN_DIRTY_MAP);
+	span_return(a, unit, 1);
 }
 
 /* Does the slab of a block that ends `grains` after the start of `page` go on to there? */
@@ -110,7 +110,7 @@ static void look_at(struct shmb_arena *a, uint64_t unit, struct mag_shm *m, unsi
 {
 	span_t w = span_get(a, unit);
 	if (unfinished(a, unit, w) && span_seize(a, unit, w)) {
-		span_return(a, unit, 1, SPAN_DIRTY_DATA);
+		span_return(a, unit, 1);
 	} else if (orphan_adopt(a, unit, w)) {
 		for (unsigned i = 0; m && i < UNIT_PAGES; i++)
 			page_collect(a, unit * UNIT_PAGES + i, m, class);

@@ -7,7 +7,8 @@
  * others need after its death are the page words in the region. All private
  * state is under `lock`; units come and go with the lock dropped.
  *
- * Spans grow with what is held, so that commits get fewer and larger.
+ * Units that are populated already come first, one by one; new ones in spans
+ * that grow with what is held, so that commits get fewer and larger.
  */
 #include "page.h"
 
@@ -124,20 +125,22 @@ static bool grow(struct shmb_arena *a)
 {
 	struct page_heap *h = &a->page_heap;
 	holder_t holder = atomic_load(&a->holder);
-	uint64_t n = h->held / SPAN_SHARE < SPAN_MOST ? h->held / SPAN_SHARE : SPAN_MOST;
+	uint64_t n = 1, more = h->held / SPAN_SHARE < SPAN_MOST ? h->held / SPAN_SHARE : SPAN_MOST;
 	bool zeroed;
-	uint64_t start = span_take(a, n ? n : 1, 1, true, &zeroed);
-	if (start == SPAN_NONE && n > 1)
-		start = span_take(a, n = 1, 1, true, &zeroed);
+	uint64_t start = span_take_populated(a, true);
+	if (start == SPAN_NONE && more > 1 && (start = span_take(a, more, 1, true, &zeroed)) != SPAN_NONE)
+		n = more;
+	if (start == SPAN_NONE)
+		start = span_take(a, 1, 1, true, &zeroed);
 	if (start == SPAN_NONE)
 		return false;
 	heap_lock(h);
-	for (uint64_t u = start + (n ? n : 1); u-- > start;) {
+	for (uint64_t u = start + n; u-- > start;) {
 		h->free[u] = ALL_FREE;
 		bin_insert(h, (uint32_t)u);
 		atomic_store_explicit(&a->spans[u], span_make(SPAN_SMALL, 0, holder), memory_order_release);
 	}
-	h->held += n ? n : 1;
+	h->held += n;
 	heap_unlock(h);
 	return true;
 }
@@ -158,7 +161,7 @@ void *page_take(struct shmb_arena *a, unsigned n, unsigned align)
 static void unit_return(struct shmb_arena *a, uint64_t unit)
 {
 	ASSERT(span_seize(a, unit, span_get(a, unit)));
-	span_return(a, unit, 1, SPAN_DIRTY_DATA | SPAN_DIRTY_MAP);
+	span_return(a, unit, 1);
 }
 
 void page_return(struct shmb_arena *a, void *addr, unsigned n)

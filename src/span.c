@@ -7,9 +7,13 @@
  * one of them turns out to be gone.
  *
  * A unit's pages are populated before its taker may touch them, and stay
- * populated for a while after it is free: up to DIRTY_FLOOR units and as many
- * as are in use, so a busy heap does not churn and an empty one
- * is small. The taker of a unit is the only one who populates or punches it.
+ * populated for a while after it is free, so a busy heap does not churn and an
+ * empty one is small: DIRTY_FLOOR units and as many as are in use always; up
+ * to DIRTY_CAP times that many for a while, of which an eighth goes every
+ * TRIM_MS. The taker of a unit is the only one who populates or punches it.
+ * Its page of the block map is populated when it is first taken for small
+ * blocks, and stays until it is punched with the rest: map_bits says so, set
+ * after the one and cleared before the other.
  *
  * After a kill: TAKING words of the dead, CONT words of the dead that no HEAD
  * covers, and bits that are wrong either way. recover.c passes over the words.
@@ -21,7 +25,7 @@
 
 #include <errno.h>
 
-enum { DIRTY_FLOOR = 16, DIRTY_SHARE = 1 };
+enum { DIRTY_FLOOR = 16, DIRTY_CAP = 4, TRIM_MS = 100, TRIM_SHARE = 8, TRIM_RUN = 64 };
 
 static holder_t me(const struct shmb_arena *a)
 {
@@ -46,6 +50,7 @@ static bool tables_ready(struct shmb_arena *a, uint64_t end)
 	if (commit_table(a, a->lay.spans, from * sizeof(span_t), to * sizeof(span_t)) ||
 	    commit_table(a, a->lay.used_bits, from / 8, to / 8) ||
 	    commit_table(a, a->lay.dirty_bits, from / 8, to / 8) ||
+	    commit_table(a, a->lay.map_bits, from / 8, to / 8) ||
 	    commit_table(a, a->lay.pages, from * UNIT_PAGES * sizeof(page_t), to * UNIT_PAGES * sizeof(page_t)))
 		return false;
 	while (from < to && !atomic_compare_exchange_weak(&a->hdr->units_ready, &from, to))
@@ -53,25 +58,28 @@ static bool tables_ready(struct shmb_arena *a, uint64_t end)
 	return true;
 }
 
-static bool has_map(uint64_t unit)
-{
-	return unit < SMALL_UNITS;
-}
-
+/* The block map's pages of those units that small blocks can be in. */
 static void map_range(const struct shmb_arena *a, uint64_t start, uint64_t n, char **addr, uint64_t *len)
 {
 	uint64_t end = start + n < SMALL_UNITS ? start + n : SMALL_UNITS;
 	*addr = (char *)a->blocks + start * (UNIT / GRAIN);
-	*len = has_map(start) ? (end - start) * (UNIT / GRAIN) : 0;
+	*len = start < end ? (end - start) * (UNIT / GRAIN) : 0;
 }
 
-static int pages_commit(struct shmb_arena *a, uint64_t start, uint64_t n, bool map)
+static int data_commit(struct shmb_arena *a, uint64_t start, uint64_t n)
+{
+	return sys_populate(unit_addr(a, start), n << UNIT_SHIFT);
+}
+
+static int map_commit(struct shmb_arena *a, uint64_t start, uint64_t n)
 {
 	char *addr;
 	uint64_t len;
-	int err = sys_populate(unit_addr(a, start), n << UNIT_SHIFT);
 	map_range(a, start, n, &addr, &len);
-	return err || !map ? err : sys_populate(addr, len);
+	int err = sys_populate(addr, len);
+	if (!err)
+		hint_fill(a->map_bits, start, n, true);
+	return err;
 }
 
 /* True: the memory is the system's again and reads as zeros. Locked memory cannot be punched. */
@@ -80,9 +88,11 @@ static bool pages_punch(struct shmb_arena *a, uint64_t start, uint64_t n)
 	char *addr;
 	uint64_t len;
 	int err = sys_punch(unit_addr(a, start), n << UNIT_SHIFT);
-	map_range(a, start, n, &addr, &len);
-	if (!err && len)
+	if (!err && hint_find(a->map_bits, start, start + n, true) < start + n) {
+		hint_fill(a->map_bits, start, n, false);
+		map_range(a, start, n, &addr, &len);
 		err = sys_punch(addr, len);
+	}
 	return !err;
 }
 
@@ -106,6 +116,15 @@ static void mend_used(struct shmb_arena *a, uint64_t unit)
 		hint_clear(a->used_bits, unit);
 }
 
+/* A bit said populated and free, the word says not. */
+static void mend_dirty(struct shmb_arena *a, uint64_t unit)
+{
+	hint_clear(a->dirty_bits, unit);
+	span_t w = atomic_load(&a->spans[unit]);
+	if (span_kind_of(w) == SPAN_FREE && span_aux(w))
+		hint_set(a->dirty_bits, unit);
+}
+
 static void undirty(struct shmb_arena *a, uint64_t n)
 {
 	uint64_t now = atomic_load_explicit(&a->hdr->units_dirty, memory_order_relaxed);
@@ -120,11 +139,11 @@ static void unuse(struct shmb_arena *a, uint64_t n)
 		;
 }
 
-/* Turns TAKING units into free ones that are populated as `dirty` says. */
-static void words_free(struct shmb_arena *a, uint64_t start, uint64_t n, unsigned dirty)
+/* Turns TAKING units into free ones, populated or not. */
+static void words_free(struct shmb_arena *a, uint64_t start, uint64_t n, bool dirty)
 {
 	for (uint64_t i = start; i < start + n; i++)
-		word_set(a, i, span_make(SPAN_FREE, dirty, 0));
+		word_set(a, i, span_make(SPAN_FREE, dirty ? SPAN_DIRTY : 0, 0));
 	if (dirty) {
 		hint_fill(a->dirty_bits, start, n, true);
 		atomic_fetch_add(&a->hdr->units_dirty, n);
@@ -132,48 +151,77 @@ static void words_free(struct shmb_arena *a, uint64_t start, uint64_t n, unsigne
 	hint_fill(a->used_bits, start, n, false);
 }
 
-/* What claiming a run found about its units. */
-struct claim {
-	uint64_t dirty_units;
-	unsigned all; /* SPAN_DIRTY_* that every unit has */
-	unsigned any;
-};
-
-/* FREE -> TAKING for all of the run. False: *lost is a unit that was not free; nothing is held. */
-static bool run_claim(struct shmb_arena *a, uint64_t start, uint64_t n, struct claim *c, uint64_t *lost)
+/* TAKING -> FREE as it was. */
+static void run_unclaim(struct shmb_arena *a, uint64_t start, uint64_t n)
 {
-	*c = (struct claim){.all = SPAN_DIRTY_DATA | SPAN_DIRTY_MAP};
+	for (uint64_t i = start; i < start + n; i++)
+		word_set(a, i, span_make(SPAN_FREE, span_aux(span_get(a, i)), 0));
+}
+
+/*
+ * FREE -> TAKING for all of the run, *dirty of them populated. False: *lost is
+ * a unit that was not free; nothing is held.
+ */
+static bool run_claim(struct shmb_arena *a, uint64_t start, uint64_t n, uint64_t *dirty, uint64_t *lost)
+{
+	*dirty = 0;
 	for (uint64_t i = 0; i < n; i++) {
 		span_t w = span_get(a, start + i);
-		unsigned dirty = (unsigned)span_aux(w);
 		if (span_kind_of(w) != SPAN_FREE ||
-		    !atomic_compare_exchange_strong(&a->spans[start + i], &w, span_make(SPAN_TAKING, dirty, me(a)))) {
+		    !atomic_compare_exchange_strong(&a->spans[start + i], &w, span_make(SPAN_TAKING, span_aux(w), me(a)))) {
 			*lost = start + i;
-			for (uint64_t k = start; k < start + i; k++)
-				word_set(a, k, span_make(SPAN_FREE, span_aux(span_get(a, k)), 0));
+			run_unclaim(a, start, i);
 			return false;
 		}
-		c->all &= dirty;
-		c->any |= dirty;
-		c->dirty_units += dirty != 0;
+		*dirty += span_aux(w) != 0;
 	}
 	return true;
 }
 
-/* Commits a claimed run, or gives it back. */
-static bool run_finish(struct shmb_arena *a, uint64_t start, uint64_t n, bool map, const struct claim *c, bool *zeroed)
+static bool has_data(const struct shmb_arena *a, uint64_t unit)
 {
-	unsigned need = SPAN_DIRTY_DATA | (map ? SPAN_DIRTY_MAP : 0);
-	hint_fill(a->used_bits, start, n, true);
-	if (c->any) {
-		hint_fill(a->dirty_bits, start, n, false);
-		undirty(a, c->dirty_units);
+	return span_aux(span_get(a, unit));
+}
+
+static bool has_map(const struct shmb_arena *a, uint64_t unit)
+{
+	return hint_get(a->map_bits, unit);
+}
+
+/* Commits what some units of a claimed run have not; in as few calls as that takes. */
+static int commit_missing(struct shmb_arena *a, uint64_t start, uint64_t n,
+                          bool (*has)(const struct shmb_arena *a, uint64_t unit),
+                          int (*commit)(struct shmb_arena *a, uint64_t start, uint64_t n))
+{
+	int err = 0;
+	for (uint64_t i = start, end = start + n; i < end && !err;) {
+		uint64_t stop = i;
+		while (stop < end && !has(a, stop))
+			stop++;
+		if (stop > i)
+			err = commit(a, i, stop - i);
+		i = stop + 1;
 	}
-	if ((c->all & need) != need && pages_commit(a, start, n, map)) {
-		words_free(a, start, n, pages_punch(a, start, n) ? 0 : c->any);
+	return err;
+}
+
+/* Makes a claimed run ready, or gives it back. map: with its block map. */
+static bool run_finish(struct shmb_arena *a, uint64_t start, uint64_t n, bool map, uint64_t dirty, bool *zeroed)
+{
+	hint_fill(a->used_bits, start, n, true);
+	if (dirty) {
+		hint_fill(a->dirty_bits, start, n, false);
+		undirty(a, dirty);
+	}
+	if ((dirty < n && commit_missing(a, start, n, has_data, data_commit)) ||
+	    (map && commit_missing(a, start, n, has_map, map_commit))) {
+		if (pages_punch(a, start, n))
+			words_free(a, start, n, false);
+		else
+			run_unclaim(a, start, n); /* the bits come right with the next resync */
 		return false;
 	}
-	*zeroed = !(c->any & SPAN_DIRTY_DATA);
+	*zeroed = !dirty;
 	atomic_fetch_add_explicit(&a->hdr->units_used, n, memory_order_relaxed);
 	return true;
 }
@@ -202,14 +250,13 @@ static uint64_t run_find(const struct shmb_arena *a, uint64_t n, uint64_t align,
 uint64_t span_take(struct shmb_arena *a, uint64_t n, uint64_t align, bool small, bool *zeroed)
 {
 	uint64_t end = small && a->lay.units > SMALL_UNITS ? SMALL_UNITS : a->lay.units;
-	uint64_t from = 0, lost;
-	struct claim c;
+	uint64_t from = 0, lost, dirty;
 	for (;;) {
 		uint64_t start = run_find(a, n, align, from, end);
 		if (start == SPAN_NONE || !tables_ready(a, start + n))
 			return SPAN_NONE;
-		if (run_claim(a, start, n, &c, &lost))
-			return run_finish(a, start, n, small, &c, zeroed) ? start : SPAN_NONE;
+		if (run_claim(a, start, n, &dirty, &lost))
+			return run_finish(a, start, n, small, dirty, zeroed) ? start : SPAN_NONE;
 		mend_used(a, lost);
 		from = lost + 1;
 	}
@@ -217,64 +264,89 @@ uint64_t span_take(struct shmb_arena *a, uint64_t n, uint64_t align, bool small,
 
 bool span_take_at(struct shmb_arena *a, uint64_t start, uint64_t n, bool *zeroed)
 {
-	struct claim c;
-	uint64_t lost;
+	uint64_t lost, dirty;
 	if (start + n > a->lay.units || !tables_ready(a, start + n))
 		return false;
-	return run_claim(a, start, n, &c, &lost) && run_finish(a, start, n, false, &c, zeroed);
+	return run_claim(a, start, n, &dirty, &lost) && run_finish(a, start, n, false, dirty, zeroed);
+}
+
+uint64_t span_take_populated(struct shmb_arena *a, bool small)
+{
+	uint64_t ready = units_ready(a), end = small && ready > SMALL_UNITS ? SMALL_UNITS : ready;
+	uint64_t unit = hint_find(a->dirty_bits, 0, end, true), lost, dirty;
+	bool zeroed;
+	if (unit == end)
+		return SPAN_NONE;
+	if (run_claim(a, unit, 1, &dirty, &lost))
+		return run_finish(a, unit, 1, small, dirty, &zeroed) ? unit : SPAN_NONE;
+	mend_dirty(a, unit);
+	return SPAN_NONE;
 }
 
 /* ---- giving back --------------------------------------------------------------- */
 
-static uint64_t dirty_limit(const struct shmb_arena *a)
+/* How many free units may stay populated: for good, and for a while. */
+static uint64_t dirty_settled(const struct shmb_arena *a)
 {
-	return DIRTY_FLOOR + atomic_load_explicit(&a->hdr->units_used, memory_order_relaxed) / DIRTY_SHARE;
+	return DIRTY_FLOOR + atomic_load_explicit(&a->hdr->units_used, memory_order_relaxed);
+}
+static uint64_t dirty_most(const struct shmb_arena *a)
+{
+	return DIRTY_FLOOR + atomic_load_explicit(&a->hdr->units_used, memory_order_relaxed) * DIRTY_CAP;
 }
 
-void span_return(struct shmb_arena *a, uint64_t start, uint64_t n, unsigned had)
+/* Moves towards the settled number, a little from time to time. */
+static void settle(struct shmb_arena *a)
+{
+	uint64_t dirty = atomic_load_explicit(&a->hdr->units_dirty, memory_order_relaxed), goal = dirty_settled(a);
+	uint64_t last = atomic_load_explicit(&a->hdr->trimmed_ms, memory_order_relaxed);
+	if (dirty > dirty_most(a)) {
+		span_trim(a, dirty_most(a));
+	} else if (dirty > goal) {
+		uint64_t now = sys_coarse_ms();
+		if (now - last >= TRIM_MS && atomic_compare_exchange_strong(&a->hdr->trimmed_ms, &last, now))
+			span_trim(a, dirty - (dirty - goal + TRIM_SHARE - 1) / TRIM_SHARE);
+	}
+}
+
+void span_return(struct shmb_arena *a, uint64_t start, uint64_t n)
 {
 	unuse(a, n);
 	uint64_t dirty = atomic_load_explicit(&a->hdr->units_dirty, memory_order_relaxed);
-	uint64_t limit = dirty_limit(a);
-	bool keep = dirty + n <= limit || !pages_punch(a, start, n);
-	words_free(a, start, n, keep ? had : 0);
-	if (dirty > limit)
-		span_trim(a, limit);
+	words_free(a, start, n, dirty + n <= dirty_most(a) || !pages_punch(a, start, n));
+	settle(a);
 }
 
-/* Empties one run of dirty free units that ends before `end`; where to go on, 0: none left. */
-static uint64_t trim_one(struct shmb_arena *a, uint64_t unit)
+/* Empties a run of at most `most` dirty free units that ends with `unit`; where to go on. */
+static uint64_t trim_one(struct shmb_arena *a, uint64_t unit, uint64_t most)
 {
-	uint64_t lost, n = 0;
-	struct claim c;
-	while (n < 64 && n < unit + 1 && hint_get(a->dirty_bits, unit - n))
+	uint64_t lost, dirty, n = 0;
+	while (n < most && n < unit + 1 && hint_get(a->dirty_bits, unit - n))
 		n++;
 	uint64_t start = unit + 1 - n;
-	if (!run_claim(a, start, n, &c, &lost)) {
-		hint_clear(a->dirty_bits, lost);
-		span_t w = atomic_load(&a->spans[lost]);
-		if (span_kind_of(w) == SPAN_FREE && span_aux(w))
-			hint_set(a->dirty_bits, lost);
+	if (!run_claim(a, start, n, &dirty, &lost)) {
+		mend_dirty(a, lost);
 		return lost;
 	}
 	hint_fill(a->used_bits, start, n, true);
 	hint_fill(a->dirty_bits, start, n, false);
-	undirty(a, c.dirty_units);
-	words_free(a, start, n, pages_punch(a, start, n) ? 0 : c.any);
+	undirty(a, dirty);
+	words_free(a, start, n, !pages_punch(a, start, n));
 	return start;
 }
 
 void span_trim(struct shmb_arena *a, uint64_t keep)
 {
 	for (uint64_t unit = units_ready(a); unit > 0;) {
-		if (atomic_load_explicit(&a->hdr->units_dirty, memory_order_relaxed) <= keep)
+		uint64_t dirty = atomic_load_explicit(&a->hdr->units_dirty, memory_order_relaxed);
+		if (dirty <= keep)
 			return;
 		if (unit % 64 == 0 && !atomic_load_explicit(&a->dirty_bits[unit / 64 - 1], memory_order_relaxed))
 			unit -= 64;
 		else if (!hint_get(a->dirty_bits, unit - 1))
 			unit--;
 		else
-			unit = trim_one(a, unit - 1);
+			unit = trim_one(a, unit - 1, dirty - keep < TRIM_RUN ? dirty - keep : TRIM_RUN);
 	}
 }
 

@@ -18,8 +18,11 @@ uint64_t span_take(struct shmb_arena *a, uint64_t n, uint64_t align, bool small,
 /* The same for exactly the units from `start` on. */
 bool span_take_at(struct shmb_arena *a, uint64_t start, uint64_t n, bool *zeroed);
 
-/* Gives back units whose words are TAKING by this process. had: SPAN_DIRTY_* that they may be. */
-void span_return(struct shmb_arena *a, uint64_t start, uint64_t n, unsigned had);
+/* One unit that is free and populated already; SPAN_NONE: none was found. */
+uint64_t span_take_populated(struct shmb_arena *a, bool small);
+
+/* Gives back units whose words are TAKING by this process. */
+void span_return(struct shmb_arena *a, uint64_t start, uint64_t n);
 
 /* Changes a unit's word from exactly `from` to TAKING by this process. */
 bool span_seize(struct shmb_arena *a, uint64_t unit, span_t from);

@@ -263,6 +263,13 @@ void sys_process_name(char *out, size_t len)
 	snprintf(out, len, "%s", n ? buf : "?");
 }
 
+uint64_t sys_coarse_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
+}
+
 uint64_t sys_now_ns(void)
 {
 	struct timespec ts;

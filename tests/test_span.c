@@ -8,7 +8,7 @@
 
 #include <pthread.h>
 
-enum { UNITS = 700, ALL_DIRTY = SPAN_DIRTY_DATA | SPAN_DIRTY_MAP };
+enum { UNITS = 700 };
 
 /* Per unit: 0 free, else the number of its run. */
 struct model {
@@ -96,7 +96,7 @@ static void model_remove(struct model *m, unsigned r)
 		m->run[i] = 0;
 	}
 	words_are_mine(m, start, n);
-	span_return(m->a, start, n, m->runs[r].small ? ALL_DIRTY : SPAN_DIRTY_DATA);
+	span_return(m->a, start, n);
 	m->runs[r] = m->runs[--m->live];
 }
 
@@ -183,7 +183,7 @@ START_TEST(alignment_up_to_the_greatest)
 		uint64_t u = span_take(a, 3, align, false, &zeroed);
 		ck_assert_uint_ne(u, SPAN_NONE);
 		ck_assert_uint_eq((uintptr_t)unit_addr(a, u) % (align << UNIT_SHIFT), 0);
-		span_return(a, u, 3, SPAN_DIRTY_DATA);
+		span_return(a, u, 3);
 	}
 	arena_done(a);
 }
@@ -191,16 +191,44 @@ END_TEST
 
 START_TEST(free_units_stay_populated_only_up_to_a_limit)
 {
-	enum { FLOOR = 16 }; /* span.c: DIRTY_FLOOR, and as many as are in use */
+	enum { FLOOR = 16, CAP = 4 }; /* span.c: DIRTY_FLOOR, and DIRTY_CAP times as many as are in use */
 	struct model *m = model_new();
 	for (unsigned i = 0; i < UNITS / 2; i++)
 		model_take(m, 1, false);
 	while (m->live) {
 		model_remove(m, 0);
-		ck_assert_uint_le(atomic_load(&m->a->hdr->units_dirty), FLOOR + units_used(m->a) + 1);
+		ck_assert_uint_le(atomic_load(&m->a->hdr->units_dirty), FLOOR + CAP * units_used(m->a) + 1);
 	}
 	model_check(m);
 	ck_assert_uint_gt(atomic_load(&m->a->hdr->units_dirty), 0);
+	model_done(m);
+}
+END_TEST
+
+START_TEST(a_populated_surplus_goes_in_time)
+{
+	enum { FLOOR = 16, TRIM_MS = 100, KEPT = 200 };
+	struct model *m = model_new();
+	for (unsigned i = 0; i < UNITS / 2; i++)
+		model_take(m, 1, false);
+	while (m->live > KEPT)
+		model_remove(m, 0);
+	uint64_t before = atomic_load(&m->a->hdr->units_dirty), rounds = 0;
+	ck_assert_uint_eq(before, UNITS / 2 - KEPT); /* fewer than are in use: these stay */
+	usleep((TRIM_MS + 20) * 1000);
+	model_remove(m, 0);
+	ck_assert_uint_eq(atomic_load(&m->a->hdr->units_dirty), before + 1);
+	while (m->live > KEPT / 4)
+		model_remove(m, 0);
+	ck_assert_uint_gt(atomic_load(&m->a->hdr->units_dirty), FLOOR + units_used(m->a));
+	for (; atomic_load(&m->a->hdr->units_dirty) > FLOOR + units_used(m->a) && rounds < 100; rounds++) {
+		usleep((TRIM_MS + 20) * 1000);
+		model_take(m, 1, false);
+		model_remove(m, m->live - 1);
+	}
+	ck_assert_uint_gt(rounds, 3); /* an eighth at a time */
+	ck_assert_uint_lt(rounds, 60);
+	model_check(m);
 	model_done(m);
 }
 END_TEST
@@ -211,23 +239,23 @@ START_TEST(memory_is_there_when_taken_and_gone_when_trimmed)
 	bool zeroed;
 	uint64_t u = span_take(a, 1, 1, false, &zeroed); /* and the tables */
 	ck_assert(zeroed);
-	span_return(a, u, 1, SPAN_DIRTY_DATA);
+	span_return(a, u, 1);
 	span_trim(a, 0);
 	uint64_t empty = file_bytes(a);
 	u = span_take(a, 100, 1, true, &zeroed);
 	ck_assert_uint_eq(file_bytes(a) - empty, 100 * (UNIT + UNIT / GRAIN)); /* data and block map */
 	stamp(unit_addr(a, u), 100 * UNIT, 1);
-	span_return(a, u, 100, ALL_DIRTY); /* more than the limit: punched at once */
+	span_return(a, u, 100); /* more than the limit: punched at once */
 	ck_assert_uint_eq(file_bytes(a), empty);
 	u = span_take(a, 10, 1, false, &zeroed);
 	ck_assert(zeroed);
 	stamp(unit_addr(a, u), 10 * UNIT, 1);
-	span_return(a, u, 10, SPAN_DIRTY_DATA);
+	span_return(a, u, 10);
 	ck_assert_uint_eq(file_bytes(a) - empty, 10 * UNIT); /* kept */
 	u = span_take(a, 10, 1, false, &zeroed);
 	ck_assert(!zeroed);
 	ck_assert(stamped(unit_addr(a, u), 10 * UNIT, 1));
-	span_return(a, u, 10, SPAN_DIRTY_DATA);
+	span_return(a, u, 10);
 	span_trim(a, 0);
 	ck_assert_uint_eq(file_bytes(a), empty);
 	arena_done(a);
@@ -241,7 +269,7 @@ START_TEST(one_dirty_unit_makes_the_run_not_zeroed)
 	ck_assert(span_take_at(a, 5, 1, &zeroed));
 	ck_assert(zeroed);
 	stamp(unit_addr(a, 5), UNIT, 1);
-	span_return(a, 5, 1, SPAN_DIRTY_DATA);
+	span_return(a, 5, 1);
 	ck_assert(span_take_at(a, 0, 10, &zeroed));
 	ck_assert(!zeroed);
 	ck_assert(all_zero(unit_addr(a, 0), 5 * UNIT) && all_zero(unit_addr(a, 6), 4 * UNIT));
@@ -339,7 +367,7 @@ static void race_once(struct racer *me, struct rng *r)
 		me->bad += !stamped(unit_addr(me->a, i), 64, me->id);
 		atomic_store(&taken[i], 0);
 	}
-	span_return(me->a, u, n, SPAN_DIRTY_DATA);
+	span_return(me->a, u, n);
 	if (rnd_below(r, 32) == 0)
 		span_trim(me->a, 0);
 }
@@ -381,7 +409,7 @@ int main(void)
 {
 	return TESTS_RUN("span", random_operations_agree_with_the_model, alignment_up_to_the_greatest,
 	                 free_units_stay_populated_only_up_to_a_limit,
-	                 memory_is_there_when_taken_and_gone_when_trimmed, one_dirty_unit_makes_the_run_not_zeroed,
+	                 a_populated_surplus_goes_in_time, memory_is_there_when_taken_and_gone_when_trimmed, one_dirty_unit_makes_the_run_not_zeroed,
 	                 seize_takes_only_from_the_word_it_names, resync_mends_bitmaps_and_counts,
 	                 wrong_bits_never_give_a_unit_twice, racing_takers_never_share_a_unit);
 }
