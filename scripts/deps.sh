@@ -66,8 +66,9 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "deps.sh: installing$want"
 export DEBIAN_FRONTEND=noninteractive
-# shellcheck disable=SC2086 # a list of words
-apt-get install -y -q --no-install-recommends $want >/dev/null 2>&1 || {
-	apt-get update -q >/dev/null
-	apt-get install -y -q --no-install-recommends $want >/dev/null
+apt="apt-get -q -o DPkg::Lock::Timeout=600" # make -j runs several of us
+# shellcheck disable=SC2086 # lists of words
+$apt install -y --no-install-recommends $want >/dev/null 2>&1 || {
+	$apt update >/dev/null
+	$apt install -y --no-install-recommends $want >/dev/null
 }

@@ -65,6 +65,7 @@ struct shmb_arena {
 
 	/* This process's tenure. */
 	_Atomic holder_t holder; /* 0: no slot yet */
+	_Atomic holder_t hold;   /* on units, records and magazines */
 	holder_t recover_as; /* before it has a tenure: the dead one's whose slot it recovers, for locks */
 	struct lease slot_lease;
 	struct engine *engine;

@@ -89,21 +89,21 @@ bool boxes_wait(struct shmb_arena *a, struct box_shm *b, uint64_t seen)
 }
 
 /* Is the block a half-made box's, or does it lie where its maker took it from still? */
-static void settle_block(struct shmb_arena *a, struct box_shm *b, holder_t dead)
+static void settle_block(struct shmb_arena *a, struct box_shm *b, holder_t hold)
 {
 	uint64_t off = atomic_load(&b->ref) - a->lay.data;
 	uint64_t unit = off >> UNIT_SHIFT;
 	bool its = unit < units_ready(a);
 	if (its && span_kind_of(span_get(a, unit)) == SPAN_SMALL)
 		its = block_state_of(block_get(a->blocks, (uint32_t)(off >> GRAIN_SHIFT))) == BLOCK_LIVE &&
-		      !magazine_lists(a, dead, (uint32_t)(off >> GRAIN_SHIFT));
+		      !magazine_lists(a, hold, (uint32_t)(off >> GRAIN_SHIFT));
 	else if (its)
 		its = span_kind_of(span_get(a, unit)) == SPAN_HEAD;
 	if (!its)
 		atomic_store(&b->ref, 0);
 }
 
-void boxes_abandon(struct shmb_arena *a, holder_t dead)
+void boxes_abandon(struct shmb_arena *a, holder_t dead, holder_t hold)
 {
 	uint32_t n = atomic_load(&a->hdr->boxes_ready);
 	for (uint32_t i = 0; i < n && i < BOXES; i++) {
@@ -113,7 +113,7 @@ void boxes_abandon(struct shmb_arena *a, holder_t dead)
 		if (box_holder(w) != dead || (s != BOX_MAKING && s != BOX_READY && s != BOX_DROPPING))
 			continue;
 		if (s != BOX_READY)
-			settle_block(a, b, dead);
+			settle_block(a, b, hold);
 		(void)boxes_change(b, w, s == BOX_READY ? BOX_ABANDONED : BOX_HALF, 0);
 	}
 	if (n) /* whatever was changed this time: an earlier recoverer may have died before this */

@@ -21,7 +21,7 @@ bool boxes_wait(struct shmb_arena *a, struct box_shm *b, uint64_t seen);
  * become HALF or ABANDONED. A block that one of those magazines lists is not a
  * half-made box's.
  */
-void boxes_abandon(struct shmb_arena *a, holder_t dead);
+void boxes_abandon(struct shmb_arena *a, holder_t dead, holder_t hold);
 
 static inline uint32_t boxes_number(const struct shmb_arena *a, const struct box_shm *b)
 {

@@ -251,14 +251,19 @@ static void check_thread(struct check *c, unsigned i)
 	}
 }
 
-/* A magazine that a recoverer had between a dead slot's inbox and another place. */
-static void check_moving(struct check *c, unsigned slot)
+/* A magazine that a recoverer had between an inbox and another place. */
+static void check_moving(struct check *c, uint32_t number, holder_t as)
 {
-	uint32_t number = atomic_load(&c->v->slots[slot].moving);
-	holder_t dead = holder_make(slot, atomic_load(&c->v->slots[slot].word) >> 8);
 	if (number && number <= c->v->mags_n && !(c->mags[number / 64] >> (number % 64) & 1) &&
-	    atomic_load(&c->v->mags[number - 1].holder) == mag_holder(NO_THREAD, dead))
+	    atomic_load(&c->v->mags[number - 1].holder) == mag_holder(NO_THREAD, as))
 		check_magazine(c, number, "a slot");
+}
+
+static void check_slot(struct check *c, unsigned slot)
+{
+	const struct slot_shm *s = &c->v->slots[slot];
+	check_moving(c, atomic_load(&s->moving), holder_make(slot, atomic_load(&s->word) >> 8));
+	check_moving(c, atomic_load(&s->sweeping), HOLDER_EVICTOR);
 }
 
 /* Shared places first: they beat thread records. */
@@ -274,9 +279,9 @@ static void check_magazines(struct check *c)
 	}
 	for (unsigned s = 0; s < c->v->slots_n; s++)
 		for (unsigned i = 0; i < INBOX_CELLS; i++)
-			check_magazine(c, atomic_load(&c->v->slots[s].inbox[i]), "an inbox");
+			check_magazine(c, cell_number(atomic_load(&c->v->slots[s].inbox[i])), "an inbox");
 	for (unsigned s = 0; s < c->v->slots_n; s++)
-		check_moving(c, s);
+		check_slot(c, s);
 	for (unsigned i = 0; i < c->v->threads_n; i++)
 		check_thread(c, i);
 }

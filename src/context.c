@@ -56,7 +56,7 @@ static bool record_take(struct shmb_arena *a, unsigned *number)
 		holder_t nobody = 0;
 		if (!record_commit(a, i))
 			return false;
-		if (atomic_compare_exchange_strong(&a->threads[i].owner, &nobody, atomic_load(&a->holder))) {
+		if (atomic_compare_exchange_strong(&a->threads[i].owner, &nobody, atomic_load(&a->hold))) {
 			*number = i;
 			return true;
 		}
@@ -71,8 +71,11 @@ static struct tctx *context_make(struct shmb_arena *a)
 		return NULL;
 	struct tctx *t = &a->contexts[number];
 	*t = (struct tctx){
-		.arena = a, .shm = &a->records[number], .number = number, .holder = atomic_load(&a->holder)};
+		.arena = a, .shm = &a->records[number], .number = number, .hold = atomic_load(&a->hold)};
 	magazine_init(t);
+	atomic_store(&t->shm->tenure, atomic_load(&a->holder));
+	atomic_store(&t->shm->left, 0);
+	atomic_store(&t->shm->open, ~0u);
 	context_mark(t->shm, a);
 	return t;
 }
@@ -84,9 +87,11 @@ static struct tctx *context_unpark(struct shmb_arena *a)
 	if (!atomic_load_explicit(&a->parked, memory_order_relaxed))
 		return NULL;
 	setup_lock();
-	t = atomic_load(&a->parked);
-	if (t)
+	t = atomic_load(&a->parked); /* none of a hold that was taken: renewing forgets them */
+	if (t) {
 		atomic_store(&a->parked, t->next);
+		atomic_store(&t->shm->left, 0);
+	}
 	setup_unlock();
 	return t;
 }
@@ -103,8 +108,31 @@ static void context_free_locked(struct tctx *t)
 		atomic_store(&t->shm->owner, 0);
 		return;
 	}
+	atomic_store(&t->shm->left, 1);
 	t->next = atomic_load(&t->arena->parked);
 	atomic_store(&t->arena->parked, t);
+}
+
+/* The thread has its record no more in use: the later of it and the evictor gives that back. */
+static void record_leave(struct tctx *t)
+{
+	holder_t emptied = t->hold | EMPTIED;
+	t->arena = NULL;
+	atomic_store(&t->shm->left, 1);
+	(void)atomic_compare_exchange_strong(&t->shm->owner, &emptied, 0);
+}
+
+/* At the thread's end. */
+static void context_end_locked(struct tctx *t)
+{
+	struct shmb_arena *a = t->arena;
+	bool held = hold_try(a);
+	if (held && t->hold == atomic_load(&a->hold))
+		context_free_locked(t);
+	else
+		record_leave(t);
+	if (held)
+		hold_leave(a);
 }
 
 static struct tctx *context_new(struct shmb_arena *a)
@@ -142,6 +170,24 @@ static void limit_note(struct shmb_arena *a)
 		atomic_store_explicit(&a->limit, grains, memory_order_relaxed);
 }
 
+/* An evictor that did not come to its end may have left it closed. */
+static void open_note(struct thread_shm *r)
+{
+	if (unlikely(!atomic_load_explicit(&r->open, memory_order_relaxed)))
+		atomic_store(&r->open, ~0u);
+}
+
+/* The process lost its hold: the context goes out of the thread's chain. */
+static void context_evicted(struct tctx *t)
+{
+	struct tctx *head = pthread_getspecific(key), **p = &head;
+	while (*p != t)
+		p = &(*p)->next;
+	*p = t->next;
+	(void)pthread_setspecific(key, head);
+	record_leave(t);
+}
+
 struct entered context_enter(struct shmb_arena *a)
 {
 	struct entered e = {.how = ENTRY_NESTED, .before = context_get()};
@@ -151,21 +197,31 @@ struct entered context_enter(struct shmb_arena *a)
 	e.how = ENTRY_BARE;
 	if (!atomic_load_explicit(&a->holder, memory_order_acquire) && tenure_renew(a))
 		return e;
+	hold_enter(a);
+	e.held = a;
 	if (e.before == &context_gone)
 		return e;
 	e.context = context_is_of(e.before, a) ? &a->contexts[e.before - a->records] : context_find(a);
+	if (e.context && unlikely(e.context->hold != atomic_load_explicit(&a->hold, memory_order_relaxed))) {
+		context_evicted(e.context);
+		e.before = &context_idle;
+		e.context = NULL;
+	}
 	if (!e.context)
 		e.context = context_new(a);
 	if (e.context) {
 		e.how = ENTRY_CONTEXT;
 		e.before = e.context->shm;
 		limit_note(a);
+		open_note(e.context->shm);
 	}
 	return e;
 }
 
 void context_leave(const struct entered *e)
 {
+	if (e->held)
+		hold_leave(e->held);
 	if (e->how != ENTRY_NESTED)
 		context_set(e->before);
 }
@@ -179,7 +235,7 @@ static void release_thread(void *head)
 		setup_lock(); /* a thread that was joined may still be on its way out when the arena closes */
 		struct tctx *next = t->next;
 		if (t->arena != closed_arena)
-			context_free_locked(t);
+			context_end_locked(t);
 		setup_unlock();
 		t = next;
 	}

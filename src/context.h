@@ -13,7 +13,7 @@ struct tctx {
 	struct thread_shm *shm; /* in the arena's second mapping of the records */
 	struct tctx *next; /* the same thread's, in other arenas */
 	unsigned number;   /* of the thread record */
-	holder_t holder;
+	holder_t hold;
 	uint8_t batch[CLASSES]; /* blocks that the next fill from the engine asks for */
 };
 
@@ -50,7 +50,7 @@ static inline void context_set(struct thread_shm *r)
 static inline void context_mark(struct thread_shm *r, const struct shmb_arena *a)
 {
 	atomic_signal_fence(memory_order_seq_cst);
-	atomic_store_explicit(&r->handle, (uintptr_t)a, memory_order_relaxed);
+	atomic_store_explicit(&r->handle, (uintptr_t)a, memory_order_release);
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
@@ -61,6 +61,7 @@ struct entered {
 	enum entry how;
 	struct tctx *context; /* ENTRY_CONTEXT */
 	struct thread_shm *before; /* what context_leave() puts back */
+	struct shmb_arena *held;   /* hold_leave() is due */
 };
 
 struct entered context_enter(struct shmb_arena *a);

@@ -36,7 +36,7 @@ enum { HOOK_OK = false, HOOK_REFUSED = true };
 struct engine {
 	extent_hooks_t hooks; /* first: jemalloc hands it back to each hook */
 	struct shmb_arena *arena;
-	holder_t holder; /* of the process that made it: a forked child's hooks refuse */
+	holder_t hold; /* of the process that made it, then: a forked child's hooks refuse */
 	_Atomic bool dead;
 	pthread_mutex_t lock; /* creation of shards */
 	_Atomic unsigned shards[ENGINE_SHARDS]; /* jemalloc's number plus one; 0: not made yet */
@@ -51,7 +51,7 @@ struct arena_config {
 
 static bool engine_serves(const struct engine *e)
 {
-	return !atomic_load(&e->dead) && e->holder == atomic_load(&e->arena->holder);
+	return !atomic_load(&e->dead) && e->hold == atomic_load(&e->arena->hold);
 }
 
 /* ---- hooks --------------------------------------------------------------------- */
@@ -112,7 +112,7 @@ static bool hook_merge(extent_hooks_t *hooks, void *a, size_t asize, void *b, si
 
 /* ---- shards ---------------------------------------------------------------------- */
 
-int engine_open(struct shmb_arena *a, holder_t holder)
+int engine_open(struct shmb_arena *a, holder_t hold)
 {
 	void *at; /* not from malloc: that may be this very arena */
 	int err = sys_map(NULL, sizeof(struct engine), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &at);
@@ -130,7 +130,7 @@ int engine_open(struct shmb_arena *a, holder_t holder)
 	                            .split = hook_split,
 	                            .merge = hook_merge};
 	e->arena = a;
-	e->holder = holder;
+	e->hold = hold;
 	e->used = cpus < 1 ? 1 : cpus > ENGINE_SHARDS ? ENGINE_SHARDS : (unsigned)cpus;
 	pthread_mutex_init(&e->lock, NULL);
 	a->engine = e;
@@ -154,11 +154,22 @@ void engine_close(struct shmb_arena *a)
 {
 	struct engine *e = a->engine;
 	a->engine = NULL;
-	if (!e || e->holder != atomic_load(&a->holder))
+	if (!e || e->hold != atomic_load(&a->hold))
 		return; /* a parent's: its jemalloc arenas are left alone, its hooks refuse from now on */
 	atomic_store(&e->dead, true);
 	each_shard(e, "destroy");
 	sys_unmap(e, sizeof *e);
+}
+
+void engine_renew(struct shmb_arena *a, holder_t hold)
+{
+	struct engine *e = a->engine;
+	atomic_store(&e->dead, true);
+	each_shard(e, "destroy");
+	for (unsigned i = 0; i < ENGINE_SHARDS; i++)
+		atomic_store(&e->shards[i], 0);
+	e->hold = hold;
+	atomic_store(&e->dead, false);
 }
 
 static unsigned shard_make(struct engine *e, unsigned i)

@@ -10,10 +10,13 @@
 
 enum { ENGINE_SHARDS = 8 }; /* jemalloc arenas a process uses for one of ours, at most */
 
-int engine_open(struct shmb_arena *a, holder_t holder);
+int engine_open(struct shmb_arena *a, holder_t hold);
 
 /* Forgets the spans and destroys the jemalloc arenas. In a forked child only the former. */
 void engine_close(struct shmb_arena *a);
+
+/* Begins anew with nothing, for a hold that has nothing. No other thread is in the engine. */
+void engine_renew(struct shmb_arena *a, holder_t hold);
 
 /* A block of `class`, its pages noted, in data grains. False: no memory. */
 bool engine_alloc(struct shmb_arena *a, unsigned shard, unsigned class, uint32_t *grain);

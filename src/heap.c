@@ -16,6 +16,7 @@
 #include "context.h"
 #include "engine.h"
 #include "error.h"
+#include "evict.h"
 #include "large.h"
 #include "magazine.h"
 #include "misuse.h"
@@ -45,12 +46,24 @@ static uint8_t live_byte(size_t grains)
 static void *malloc_slow(struct shmb_arena *a, size_t size) __attribute__((noinline));
 static void free_slow(struct shmb_arena *a, void *p) __attribute__((noinline));
 
-/* The loaded magazine of the class whose LIVE byte is given, or what stands for none: it has neither blocks nor room. */
-static inline struct mag_shm *loaded(const struct shmb_arena *a, const struct thread_shm *r, size_t live)
+/* How far the loaded magazine of the class whose LIVE byte is given lies from what stands for none. */
+static inline uint32_t loaded_at(const struct thread_shm *r, size_t live)
 {
 	enum { FIRST = offsetof(struct thread_shm, pairs) + PAIR_LOADED * 4, STEP = sizeof r->pairs[0] };
 	const char *half = (const char *)r + live * STEP + (FIRST - LIVE_0 * STEP);
-	return (struct mag_shm *)(a->no_mag + atomic_load_explicit((const _Atomic uint32_t *)half, memory_order_relaxed));
+	return atomic_load_explicit((const _Atomic uint32_t *)half, memory_order_relaxed);
+}
+
+/* That magazine, or what stands for none, with neither blocks nor room: also where an evictor closed the record. */
+static inline struct mag_shm *loaded_hot(const struct shmb_arena *a, const struct thread_shm *r, size_t live)
+{
+	return (struct mag_shm *)(a->no_mag + (loaded_at(r, live) & atomic_load_explicit(&r->open, memory_order_relaxed)));
+}
+
+/* In a slow path, where an evictor that closes it is too late. */
+static struct mag_shm *loaded(const struct shmb_arena *a, const struct thread_shm *r, size_t live)
+{
+	return (struct mag_shm *)(a->no_mag + loaded_at(r, live));
 }
 
 static inline size_t count_of(const struct mag_shm *m)
@@ -83,7 +96,7 @@ static inline void *block_addr(const struct shmb_arena *a, size_t grain)
 static inline bool malloc_hot(struct shmb_arena *a, struct thread_shm *r, size_t live, void **p)
 {
 	context_mark(r, NULL);
-	struct mag_shm *m = loaded(a, r, live);
+	struct mag_shm *m = loaded_hot(a, r, live);
 	size_t n = count_of(m) - 1;
 	bool some = n < MAG_ROUNDS; /* also: what a stranger's writes left there leads nowhere else */
 	if (likely(some))
@@ -111,7 +124,7 @@ static inline bool free_hot(struct shmb_arena *a, struct thread_shm *r, const vo
 	if (unlikely(live < LIVE_0))
 		return false;
 	context_mark(r, NULL);
-	struct mag_shm *m = loaded(a, r, live);
+	struct mag_shm *m = loaded_hot(a, r, live);
 	size_t n = count_of(m);
 	bool room = n < m->rounds;
 	if (likely(room))
@@ -245,14 +258,16 @@ static void *alloc_try(struct shmb_arena *a, const struct request *r, bool *zero
 	return p;
 }
 
-/* Everything that may make room, by this process alone. */
-static void reclaim(struct shmb_arena *a)
+/* Makes room out of what nobody has any more; `idle`: and of what idle processes have and do not use. */
+static void reclaim(struct shmb_arena *a, bool idle)
 {
 	struct entered e = context_enter(a);
 	if (e.how == ENTRY_NESTED)
 		return;
 	if (atomic_load(&a->holder)) {
 		recover_now(a);
+		if (idle)
+			evict_idle(a);
 		if (e.how == ENTRY_CONTEXT)
 			magazine_reclaim(e.context);
 		engine_purge(a);
@@ -304,8 +319,8 @@ static void *alloc(struct shmb_arena *a, const struct request *r, bool *zeroed)
 	void *p = alloc_try(a, r, zeroed);
 	if (!p && reclaim_own(a))
 		p = alloc_try(a, r, zeroed);
-	if (!p && reclaim_worthwhile(a)) {
-		reclaim(a);
+	for (unsigned idle = 0; !p && idle < 2 && reclaim_worthwhile(a); idle++) {
+		reclaim(a, idle);
 		p = alloc_try(a, r, zeroed);
 	}
 	errno = saved;
@@ -464,9 +479,9 @@ void shmb_trim(shmb_arena *a)
 	int saved = errno;
 	misuse_check_open("shmb_trim", a);
 	if (!atomic_load(&a->retired)) {
-		reclaim(a); /* finds the dead, whose boxes go next */
+		reclaim(a, true); /* finds the dead, whose boxes go next */
 		if (box_reclaim(a))
-			reclaim(a);
+			reclaim(a, false);
 	}
 	errno = saved;
 }

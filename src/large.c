@@ -39,38 +39,41 @@ void *large_take(struct shmb_arena *a, size_t size, size_t align, bool *zeroed, 
 	return unit_addr(a, unit);
 }
 
-/* Gives CONT words [from, to) of `head` back, in runs: another process may be undoing a dead one's. */
-static void tail_return(struct shmb_arena *a, uint64_t head, uint64_t from, uint64_t to)
+/*
+ * Before the HEAD lets go of CONT words [from, to): whoever mends what a dead
+ * process has left of it goes by their holder, so that must be this one.
+ */
+static void cont_claim(struct shmb_arena *a, uint64_t head, uint64_t from, uint64_t to, holder_t h)
 {
-	uint64_t run = 0;
-	for (uint64_t i = from; i <= to; i++) {
-		span_t w = i < to ? span_get(a, head + i) : 0;
-		if (i < to && span_kind_of(w) == SPAN_CONT && span_aux(w) == i && span_seize(a, head + i, w)) {
-			run++;
-			continue;
-		}
-		if (run)
-			span_return(a, head + i - run, run);
-		run = 0;
+	for (uint64_t i = from; i < to; i++) {
+		span_t w = span_get(a, head + i);
+		if (span_holder(w) != h && span_kind_of(w) == SPAN_CONT && span_aux(w) == i)
+			(void)atomic_compare_exchange_strong(&a->spans[head + i], &w, span_make(SPAN_CONT, i, h));
 	}
+}
+
+/* CONT words [from, to) of `head` -> TAKING, as far as they come one after the other; where that ends. */
+static uint64_t cont_seize(struct shmb_arena *a, uint64_t head, uint64_t from, uint64_t to)
+{
+	for (; from < to; from++) {
+		span_t w = span_get(a, head + from);
+		if (span_kind_of(w) != SPAN_CONT || span_aux(w) != from || !span_seize(a, head + from, w))
+			break;
+	}
+	return from;
 }
 
 void large_free(struct shmb_arena *a, void *p, span_t w, _Atomic uint64_t *where)
 {
-	uint64_t unit = (uint64_t)((char *)p - a->data) >> UNIT_SHIFT;
-	uint64_t n = span_aux(w), run = 1;
+	uint64_t unit = (uint64_t)((char *)p - a->data) >> UNIT_SHIFT, n = span_aux(w);
+	cont_claim(a, unit, 1, n, atomic_load(&a->holder));
 	if (!span_seize(a, unit, w))
 		misuse_report("shmb_free", a, p, "double free");
 	if (where)
 		atomic_store(where, 0);
-	for (; run < n; run++) {
-		span_t c = span_get(a, unit + run);
-		if (span_kind_of(c) != SPAN_CONT || span_aux(c) != run || !span_seize(a, unit + run, c))
-			break;
-	}
-	span_return(a, unit, run);
-	if (run < n)
-		tail_return(a, unit, run, n);
+	if (cont_seize(a, unit, 1, n) != n)
+		misuse_report("shmb_free", a, p, "the words of its units were overwritten");
+	span_return(a, unit, n);
 }
 
 static bool head_change(struct shmb_arena *a, uint64_t unit, span_t w, uint64_t n)
@@ -82,15 +85,20 @@ bool large_resize(struct shmb_arena *a, void *p, span_t w, size_t size)
 {
 	uint64_t unit = (uint64_t)((char *)p - a->data) >> UNIT_SHIFT;
 	uint64_t have = span_aux(w), want = units_for(size);
+	holder_t h = atomic_load(&a->holder);
 	bool zeroed;
 	if (want > have) {
 		if (!span_take_at(a, unit + have, want - have, &zeroed))
 			return false;
-		cont_set(a, unit, have, want, atomic_load(&a->holder));
+		cont_set(a, unit, have, want, h);
 	}
+	if (want < have)
+		cont_claim(a, unit, want, have, h);
 	if (want != have && !head_change(a, unit, w, want))
 		misuse_report("shmb_realloc", a, p, "freed meanwhile");
+	if (want < have && cont_seize(a, unit, want, have) != have)
+		misuse_report("shmb_realloc", a, p, "the words of its units were overwritten");
 	if (want < have)
-		tail_return(a, unit, want, have);
+		span_return(a, unit + want, have - want);
 	return true;
 }

@@ -18,7 +18,7 @@
  *   a box                its word                         used bitmap
  *   a box's name         the name's word                  -
  *   a slot               its lease (a kernel lock);       pid, start, name
- *                        then its word
+ *                        then its words
  *   a region's owner     its lease                        owner_pid
  *
  * Invariants (check.c walks them)
@@ -66,15 +66,23 @@ enum {
  * A holder names a process's tenure of a slot: (slot + 1) and the slot's
  * generation. 0 is nobody. Recovery raises the generation, which makes every
  * word that carries the old one stale at once.
+ *
+ * Units of small blocks, thread records and magazines name a second
+ * generation, that of the process's hold on them, marked by HOLD: an idle
+ * process can lose these to others without losing its slot (evict.c).
  */
 typedef uint32_t holder_t;
 enum { GEN_BITS = 20, GEN_MASK = (1 << GEN_BITS) - 1 };
+#define HOLD ((holder_t)1 << 31)
+#define EMPTIED ((holder_t)1 << 30) /* in the owner of a thread record */
 
 static inline holder_t holder_make(unsigned slot, uint32_t gen)
 {
 	return (holder_t)(slot + 1) << GEN_BITS | (gen & GEN_MASK);
 }
-static inline unsigned holder_slot(holder_t h) { return (h >> GEN_BITS) - 1; }
+static inline holder_t hold_make(unsigned slot, uint32_t gen) { return HOLD | holder_make(slot, gen); }
+#define HOLDER_EVICTOR holder_make(SLOTS, 0) /* of magazines between two places; never current */
+static inline unsigned holder_slot(holder_t h) { return ((h & ~(HOLD | EMPTIED)) >> GEN_BITS) - 1; }
 
 /* ---- header page -------------------------------------------------------- */
 
@@ -112,6 +120,8 @@ struct header_shm {
 	_Atomic uint64_t boxes_dropped;   /* by their owner */
 	_Atomic uint64_t boxes_reclaimed; /* a dead owner's, with their destructor */
 	_Atomic uint64_t boxes_raw;       /* a dead owner's, without */
+	_Atomic holder_t evictor;         /* lock: who takes holds from the idle; tried, and taken from the dead */
+	_Atomic uint32_t evictions;       /* holds taken from the idle */
 };
 static_assert(offsetof(struct header_shm, units_ready) == 112, "the fixed part is 112 bytes");
 static_assert(sizeof(struct header_shm) <= PAGE, "one page");
@@ -142,7 +152,12 @@ enum { SLOT_FREE, SLOT_LIVE };
  * word = generation << 8 | state. Changed only by the holder of the slot's
  * lease: on attach to LIVE, on leave or recovery to FREE with the generation
  * raised. inbox: magazines of blocks that others want this process to take
- * back. post: cell 0 -> m. receive: m's holder = me, then cell -> 0.
+ * back, with a part of the hold's generation that they are meant for: those of
+ * a stale one are the evictor's. post: cell 0 -> m. receive: m's holder = me,
+ * then cell -> 0.
+ *
+ * hold = generation << 1 | being evicted. busy: threads of the process in a
+ * slow path; not 0: nobody else may raise the generation.
  */
 struct slot_shm {
 	_Atomic uint32_t word;
@@ -152,18 +167,24 @@ struct slot_shm {
 	_Atomic uint32_t inbox[INBOX_CELLS];
 	_Atomic uint32_t strays;    /* 1: blocks of its spans were marked STRAY: to collect */
 	_Atomic uint32_t moving;    /* in recovery: magazine between the inbox and another place */
-	uint32_t reserved[38];
+	_Atomic uint32_t hold, busy;
+	_Atomic uint32_t sweeping;  /* as moving, of the evictor */
+	uint32_t reserved[35];
 };
 static_assert(sizeof(struct slot_shm) == 256, "four lines");
 
 /* ---- threads ------------------------------------------------------------ */
 
 /*
- * A thread with caches. `owner` is 0 or the process; only that process, or
- * whoever recovers it, writes here. Magazine numbers are stored plus one.
+ * A thread with caches. `owner` is 0 or the process's hold; only that process,
+ * or whoever recovers it, writes here. Magazine numbers are stored plus one.
  *
  *   handle    the arena's handle in its process: of use to that thread only.
  *             0 while the thread is on the hot path of malloc or free
+ *   open      all ones, or 0: pairs look empty to the hot path
+ *   tenure    of the process, which outlives its hold. An evictor that has
+ *             emptied the record adds EMPTIED to the owner; it is free to take
+ *             once `left` says that its thread knows and looks at it no more
  *   pairs[c]  the loaded and the previous magazine of a class: pair_make().
  *             One store swaps the two. Indexed by the class bits of any block
  *             map byte, so there are more than classes
@@ -178,7 +199,9 @@ struct thread_shm {
 	_Atomic int32_t tid; /* for people */
 	_Atomic uint32_t transit, discard;
 	_Atomic uint32_t backlog;
-	uint32_t reserved[9];
+	_Atomic uint32_t open, left;
+	_Atomic holder_t tenure;
+	uint32_t reserved[6];
 	_Atomic uint64_t pairs[PAIRS];
 	uint64_t reserved2[56];
 };
@@ -201,7 +224,7 @@ static inline uint32_t pair_previous(uint64_t pair) { return (uint32_t)(pair >> 
 /* ---- magazines ---------------------------------------------------------- */
 
 /*
- * holder = thread number << 32 | process that took it last; 0: free to take.
+ * holder = thread number << 32 | hold of the process that took it last; 0: free to take.
  * entries[0..count) are data offsets in grains.
  *   malloc: byte of the block map = LIVE, then count drops
  *   free:   entry, count rises, then the byte = CACHED
@@ -218,6 +241,12 @@ struct mag_shm {
 };
 static_assert(sizeof(struct mag_shm) == 1 << MAG_SHIFT, "four lines");
 
+enum { CELL_BITS = 17 }; /* of the number in an inbox cell */
+static_assert(MAGS < 1 << CELL_BITS, "numbers plus one");
+static inline uint32_t cell_make(uint32_t number, holder_t hold) { return hold << CELL_BITS | number; }
+static inline uint32_t cell_number(uint32_t cell) { return cell & ((1u << CELL_BITS) - 1); }
+static inline bool cell_meant_for(uint32_t cell, holder_t hold) { return cell >> CELL_BITS == hold << CELL_BITS >> CELL_BITS; }
+
 enum { NO_THREAD = THREADS }; /* its recoverer has it, from the inbox */
 static inline uint64_t mag_holder(unsigned thread, holder_t h) { return (uint64_t)thread << 32 | h; }
 
@@ -227,7 +256,7 @@ static inline uint64_t mag_holder(unsigned thread, holder_t h) { return (uint64_
  * One word a unit: kind << 60 | aux << 32 | holder.
  *   FREE   aux = SPAN_DIRTY: it is populated (then not zeros)
  *   TAKING on the way from FREE to something, or being emptied, by `holder`
- *   SMALL  pages of small blocks of `holder`'s jemalloc; a stale holder:
+ *   SMALL  pages of small blocks of `holder`'s jemalloc, a hold; a stale one:
  *          orphaned; aux = SPAN_ADOPTED: orphaned, `holder` is collecting from it
  *   HEAD   a large block of aux units starts here; `holder` allocated it
  *   CONT   aux units after its HEAD; one that no HEAD covers and whose holder is

@@ -80,7 +80,7 @@ static struct mag_shm *pool_take(struct tctx *t, unsigned class)
 		struct mag_shm *m = &a->mags[i];
 		uint64_t nobody = 0;
 		atomic_store(&t->shm->transit, i + 1);
-		if (atomic_compare_exchange_strong(&m->holder, &nobody, mag_holder(t->number, t->holder))) {
+		if (atomic_compare_exchange_strong(&m->holder, &nobody, mag_holder(t->number, t->hold))) {
 			hint_set(a->mag_bits, i);
 			m->class = class;
 			m->rounds = class_rounds(class);
@@ -231,7 +231,7 @@ static struct mag_shm *depot_pop(struct tctx *t, unsigned class)
 		uint32_t number = atomic_load(&d->cells[n - 1]);
 		m = magazine_checked(a, number, class);
 		if (m) {
-			atomic_store(&m->holder, mag_holder(t->number, t->holder));
+			atomic_store(&m->holder, mag_holder(t->number, t->hold));
 			atomic_store(&t->shm->transit, number);
 		}
 		atomic_store(&d->count, n - 1);
@@ -242,12 +242,15 @@ static struct mag_shm *depot_pop(struct tctx *t, unsigned class)
 
 /* ---- inbox and backlog --------------------------------------------------------------- */
 
+/* Sends it to whose hold `to` is; false: it is nobody's any more, or there is no room. */
 static bool inbox_post(struct shmb_arena *a, holder_t to, struct mag_shm *m)
 {
+	if (!(to & HOLD) || !holder_current(a, to))
+		return false;
 	struct slot_shm *s = &a->slots[holder_slot(to)];
 	for (unsigned i = 0; i < INBOX_CELLS; i++) {
 		uint32_t empty = 0;
-		if (atomic_compare_exchange_strong(&s->inbox[i], &empty, number_of(a, m)))
+		if (atomic_compare_exchange_strong(&s->inbox[i], &empty, cell_make(number_of(a, m), to)))
 			return true;
 	}
 	return false;
@@ -257,19 +260,19 @@ static bool inbox_post(struct shmb_arena *a, holder_t to, struct mag_shm *m)
 static struct mag_shm *inbox_receive(struct tctx *t, int class)
 {
 	struct shmb_arena *a = t->arena;
-	struct slot_shm *s = &a->slots[holder_slot(t->holder)];
+	struct slot_shm *s = &a->slots[holder_slot(t->hold)];
 	for (unsigned i = 0; i < INBOX_CELLS; i++) {
-		uint32_t number = atomic_load_explicit(&s->inbox[i], memory_order_acquire);
-		if (!number || number > MAGS)
+		uint32_t cell = atomic_load_explicit(&s->inbox[i], memory_order_acquire), number = cell_number(cell);
+		if (!number || number > MAGS || !cell_meant_for(cell, t->hold))
 			continue;
 		struct mag_shm *m = magazine_checked(a, number, class >= 0 ? (unsigned)class : a->mags[number - 1].class);
 		if (!m)
 			continue;
 		uint64_t was = atomic_load(&m->holder);
-		if ((holder_t)was == t->holder)
+		if ((holder_t)was == t->hold)
 			continue; /* another thread of this process is receiving it */
 		atomic_store(&t->shm->transit, number);
-		if (atomic_compare_exchange_strong(&m->holder, &was, mag_holder(t->number, t->holder))) {
+		if (atomic_compare_exchange_strong(&m->holder, &was, mag_holder(t->number, t->hold))) {
 			atomic_store(&s->inbox[i], 0);
 			return m;
 		}
@@ -315,7 +318,7 @@ static bool magazine_give(struct tctx *t, struct mag_shm *m)
 	if (flush_down(a, m, 0))
 		return false;
 	holder_t to = span_holder(span_get(a, m->entries[count_of(m) - 1] / GRAINS_PER_UNIT));
-	if (to != t->holder && holder_current(a, to) && inbox_post(a, to, m))
+	if (to != t->hold && inbox_post(a, to, m))
 		return true;
 	if (!depot_push(a, m, DEPOT_CELLS))
 		backlog_push(t, m);
@@ -468,7 +471,7 @@ static void purge(struct tctx *t, struct mag_shm *m)
 		pool_return(a, m);
 	} else {
 		holder_t to = span_holder(span_get(a, m->entries[count_of(m) - 1] / GRAINS_PER_UNIT));
-		if (to == t->holder || !holder_current(a, to) || !inbox_post(a, to, m))
+		if (to == t->hold || !inbox_post(a, to, m))
 			backlog_push(t, m);
 	}
 	atomic_store(&t->shm->transit, 0);

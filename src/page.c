@@ -46,6 +46,12 @@ void page_heap_close(struct shmb_arena *a)
 	a->page_heap.next = NULL;
 }
 
+void page_heap_renew(struct shmb_arena *a)
+{
+	memset(a->page_heap.bins, 0, sizeof a->page_heap.bins);
+	a->page_heap.held = 0;
+}
+
 void page_heap_forget(struct shmb_arena *a)
 {
 	a->page_heap.next = NULL; /* the mapping is left: its size is what the parent touched of it */
@@ -124,7 +130,7 @@ static void *take_locked(struct shmb_arena *a, unsigned n, unsigned align)
 static bool grow(struct shmb_arena *a)
 {
 	struct page_heap *h = &a->page_heap;
-	holder_t holder = atomic_load(&a->holder);
+	holder_t hold = atomic_load(&a->hold);
 	uint64_t n = 1, more = h->held / SPAN_SHARE < SPAN_MOST ? h->held / SPAN_SHARE : SPAN_MOST;
 	bool zeroed;
 	uint64_t start = span_take_populated(a, true);
@@ -138,7 +144,7 @@ static bool grow(struct shmb_arena *a)
 	for (uint64_t u = start + n; u-- > start;) {
 		h->free[u] = ALL_FREE;
 		bin_insert(h, (uint32_t)u);
-		atomic_store_explicit(&a->spans[u], span_make(SPAN_SMALL, 0, holder), memory_order_release);
+		atomic_store_explicit(&a->spans[u], span_make(SPAN_SMALL, 0, hold), memory_order_release);
 	}
 	h->held += n;
 	heap_unlock(h);

@@ -6,6 +6,7 @@
 
 int page_heap_open(struct shmb_arena *a);
 void page_heap_close(struct shmb_arena *a);
+void page_heap_renew(struct shmb_arena *a);  /* with nothing in it */
 void page_heap_forget(struct shmb_arena *a); /* in a forked child: the parent's, unseen */
 
 /* A run of `n` <= 16 pages whose address is a multiple of `align` pages; NULL: no memory. */
@@ -26,7 +27,7 @@ void page_note(struct shmb_arena *a, uint32_t grain, unsigned class);
 /* Is the unit among those whose pages this process's engine hands out? */
 static inline bool page_unit_mine(const struct shmb_arena *a, span_t w)
 {
-	return w == span_make(SPAN_SMALL, 0, atomic_load_explicit(&a->holder, memory_order_relaxed));
+	return w == span_make(SPAN_SMALL, 0, atomic_load_explicit(&a->hold, memory_order_relaxed));
 }
 
 #endif

@@ -23,7 +23,7 @@ static bool inbox_lists(const struct shmb_arena *a, uint32_t number)
 	uint32_t high = atomic_load(&a->hdr->slots_high);
 	for (unsigned s = 0; s < high && s < SLOTS; s++)
 		for (unsigned i = 0; i < INBOX_CELLS; i++)
-			if (atomic_load(&a->slots[s].inbox[i]) == number)
+			if (cell_number(atomic_load(&a->slots[s].inbox[i])) == number)
 				return true;
 	return false;
 }
@@ -59,25 +59,97 @@ static void recover_thread(struct shmb_arena *a, unsigned i, holder_t dead)
 		give_on(a, i, dead, n);
 	}
 	atomic_store(&t->transit, 0);
-	atomic_store(&t->owner, 0);
 }
 
-/* Out of its cell before it is given on: the next recoverer could not tell it from a new post. */
-static void recover_inbox(struct shmb_arena *a, struct slot_shm *s, holder_t dead)
+/*
+ * A record with nothing in it is free to take, unless its thread lives: only
+ * the hold of its process was taken, and the thread may still look at it. By
+ * compare-and-swap: who frees it may be several, and then it is somebody's.
+ */
+static void release_record(struct shmb_arena *a, unsigned i, holder_t owner)
+{
+	struct thread_shm *t = &a->threads[i];
+	holder_t now = owner;
+	bool gone = !holder_current(a, atomic_load(&t->tenure));
+	if (!gone && !(owner & EMPTIED) && atomic_compare_exchange_strong(&t->owner, &now, owner | EMPTIED))
+		now = owner | EMPTIED;
+	if (gone || ((now & EMPTIED) && atomic_load(&t->left)))
+		(void)atomic_compare_exchange_strong(&t->owner, &now, 0);
+}
+
+/* Takes a magazine out of the inbox and gives it on; *moving and the holder `as` list it meanwhile. */
+static void recover_cell(struct shmb_arena *a, _Atomic uint32_t *cell, _Atomic uint32_t *moving, holder_t as)
+{
+	uint32_t number = cell_number(atomic_load(cell));
+	bool real = number && number <= MAGS && number <= atomic_load(&a->hdr->mags_ready);
+	if (real) {
+		atomic_store(moving, number);
+		atomic_store(&a->mags[number - 1].holder, mag_holder(NO_THREAD, as));
+	}
+	/* out of its cell before it is given on: the next recoverer could not tell it from a new post */
+	atomic_store(cell, 0);
+	if (real)
+		give_on(a, NO_THREAD, as, number);
+	atomic_store(moving, 0);
+}
+
+/* What was sent to the dead. */
+static void recover_inbox(struct shmb_arena *a, struct slot_shm *s, holder_t hold, holder_t dead)
 {
 	give_on(a, NO_THREAD, dead, atomic_load(&s->moving));
 	for (unsigned i = 0; i < INBOX_CELLS; i++) {
-		uint32_t number = atomic_load(&s->inbox[i]);
-		bool real = number && number <= MAGS && number <= atomic_load(&a->hdr->mags_ready);
-		if (real) {
-			atomic_store(&s->moving, number);
-			atomic_store(&a->mags[number - 1].holder, mag_holder(NO_THREAD, dead));
-		}
-		atomic_store(&s->inbox[i], 0);
-		if (real)
-			give_on(a, NO_THREAD, dead, number);
+		uint32_t cell = atomic_load(&s->inbox[i]);
+		if (cell && cell_meant_for(cell, hold))
+			recover_cell(a, &s->inbox[i], &s->moving, dead);
 	}
 	atomic_store(&s->moving, 0);
+}
+
+/* What was sent to a hold that is stale: the evictor's. */
+static void recover_late_posts(struct shmb_arena *a, unsigned slot)
+{
+	struct slot_shm *s = &a->slots[slot];
+	give_on(a, NO_THREAD, HOLDER_EVICTOR, atomic_load(&s->sweeping));
+	for (unsigned i = 0; i < INBOX_CELLS; i++) {
+		uint32_t cell = atomic_load(&s->inbox[i]);
+		/* seen again once its hold is seen to be stale: before that a recoverer may have been at it */
+		if (cell && !cell_meant_for(cell, slot_hold(a, slot)) && atomic_load(&s->inbox[i]) == cell)
+			recover_cell(a, &s->inbox[i], &s->sweeping, HOLDER_EVICTOR);
+	}
+	atomic_store(&s->sweeping, 0);
+}
+
+static void recover_threads(struct shmb_arena *a, holder_t hold)
+{
+	uint32_t threads = atomic_load(&a->hdr->threads_ready);
+	for (unsigned i = 0; i < threads && i < THREADS; i++) {
+		holder_t owner = atomic_load(&a->threads[i].owner);
+		if (owner == hold)
+			recover_thread(a, i, hold);
+		if (owner == hold || ((owner & EMPTIED) && holder_slot(owner) == holder_slot(hold)))
+			(void)atomic_compare_exchange_strong(&a->threads[i].owner, &owner, 0);
+	}
+}
+
+/* The slot's hold as it is and stays: an evictor that has not come to the end of it finds the slot busy. */
+static holder_t hold_fix(struct shmb_arena *a, unsigned slot)
+{
+	struct slot_shm *s = &a->slots[slot];
+	atomic_fetch_add(&s->busy, 1);
+	uint32_t evicting = atomic_load(&s->hold);
+	if (evicting & SLOT_EVICTING)
+		(void)atomic_compare_exchange_strong(&s->hold, &evicting, evicting & ~(uint32_t)SLOT_EVICTING);
+	return slot_hold(a, slot);
+}
+
+/* The dead one was taking holds: what it took is handed on. */
+static void finish_eviction(struct shmb_arena *a, holder_t dead)
+{
+	holder_t me = atomic_load(&a->holder);
+	if (!atomic_compare_exchange_strong(&a->hdr->evictor, &dead, me ? me : a->recover_as))
+		return;
+	recover_stale(a);
+	atomic_store(&a->hdr->evictor, 0);
 }
 
 void recover_slot(struct shmb_arena *a, unsigned slot)
@@ -87,19 +159,38 @@ void recover_slot(struct shmb_arena *a, unsigned slot)
 	holder_t dead = holder_make(slot, word >> 8);
 	if ((word & 0xff) != SLOT_LIVE)
 		return;
+	holder_t hold = hold_fix(a, slot);
 	for (unsigned c = 0; c < CLASSES; c++) {
 		holder_t held = dead;
 		(void)atomic_compare_exchange_strong(&a->depots[c].lock, &held, 0);
 	}
-	boxes_abandon(a, dead);
-	uint32_t threads = atomic_load(&a->hdr->threads_ready);
-	for (unsigned i = 0; i < threads && i < THREADS; i++)
-		if (atomic_load(&a->threads[i].owner) == dead)
-			recover_thread(a, i, dead);
-	recover_inbox(a, s, dead);
+	boxes_abandon(a, dead, hold);
+	recover_threads(a, hold);
+	recover_inbox(a, s, hold, dead);
+	finish_eviction(a, dead);
 	slot_retire(a, slot);
 	atomic_store(&a->hdr->orphans, (uint32_t)units_ready(a));
 	atomic_fetch_add(&a->hdr->recoveries, 1);
+}
+
+void recover_stale(struct shmb_arena *a)
+{
+	uint32_t threads = atomic_load(&a->hdr->threads_ready), high = atomic_load(&a->hdr->slots_high);
+	bool some = false;
+	for (unsigned i = 0; i < threads && i < THREADS; i++) {
+		holder_t owner = atomic_load(&a->threads[i].owner);
+		if (!owner || holder_current(a, owner & ~EMPTIED) || atomic_load(&a->threads[i].owner) != owner)
+			continue; /* the last: its recoverer clears it before the hold is stale */
+		if (!(owner & EMPTIED)) {
+			recover_thread(a, i, owner);
+			some = true;
+		}
+		release_record(a, i, owner);
+	}
+	for (unsigned s = 0; s < high && s < SLOTS; s++)
+		recover_late_posts(a, s);
+	if (some)
+		atomic_store(&a->hdr->orphans, (uint32_t)units_ready(a));
 }
 
 void recover_dead(struct shmb_arena *a, int fd)

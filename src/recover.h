@@ -7,6 +7,9 @@
 /* Hands on what the slot's last process held and retires its tenure. The caller has the slot's lease. */
 void recover_slot(struct shmb_arena *a, unsigned slot);
 
+/* Hands on what records and inboxes list for holds that were taken. The caller is the evictor. */
+void recover_stale(struct shmb_arena *a);
+
 /* Looks for slots whose process is gone and recovers them. */
 void recover_dead(struct shmb_arena *a, int fd);
 

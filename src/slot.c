@@ -48,6 +48,7 @@ holder_t slot_begin(struct shmb_arena *a, unsigned slot)
 	struct slot_shm *s = &a->slots[slot];
 	uint32_t gen = atomic_load(&s->word) >> 8 & GEN_MASK;
 	slot_describe(s);
+	atomic_store(&s->busy, 0);
 	atomic_store(&s->word, gen << 8 | SLOT_LIVE);
 	return holder_make(slot, gen);
 }
@@ -55,6 +56,7 @@ holder_t slot_begin(struct shmb_arena *a, unsigned slot)
 void slot_retire(struct shmb_arena *a, unsigned slot)
 {
 	struct slot_shm *s = &a->slots[slot];
-	uint32_t gen = (atomic_load(&s->word) >> 8) + 1;
+	uint32_t gen = (atomic_load(&s->word) >> 8) + 1, hold = (atomic_load(&s->hold) >> 1) + 1;
+	atomic_store(&s->hold, (hold & GEN_MASK) << 1);
 	atomic_store(&s->word, (gen & GEN_MASK) << 8 | SLOT_FREE);
 }

@@ -67,7 +67,7 @@ static void text_slots(const struct out *o, const struct view *v)
 		if (!view_holder_live(v, holder_make(i, word >> 8)))
 			continue;
 		for (unsigned k = 0; k < v->threads_n; k++)
-			threads += atomic_load(&v->threads[k].owner) == holder_make(i, word >> 8);
+			threads += atomic_load(&v->threads[k].owner) == hold_make(i, atomic_load(&v->slots[i].hold) >> 1);
 		out_print(o, "  slot %-3u  pid %-8d %-16.15s %u thread%s with caches\n", i, (int)atomic_load(&s->pid), s->name,
 		          threads, threads == 1 ? "" : "s");
 	}

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,6 +192,11 @@ int sys_dontfork(void *addr, uint64_t len)
 int sys_wipeonfork(void *addr, uint64_t len)
 {
 	return RESULT(madvise(addr, len, MADV_WIPEONFORK));
+}
+
+int sys_barrier(void)
+{
+	return RESULT(syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0));
 }
 
 int sys_populate(void *addr, uint64_t len)

@@ -37,6 +37,7 @@ int sys_unmap(void *addr, uint64_t len);
 int sys_protect(void *addr, uint64_t len, int prot);
 int sys_dontfork(void *addr, uint64_t len);
 int sys_wipeonfork(void *addr, uint64_t len);
+int sys_barrier(void); /* every thread that runs anywhere passes a full memory barrier; takes milliseconds */
 int sys_populate(void *addr, uint64_t len); /* ENOMEM: the file system is full */
 int sys_punch(void *addr, uint64_t len);    /* gives the pages back; reads zero afterwards */
 

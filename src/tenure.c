@@ -3,10 +3,15 @@
  *
  * A process that leaves is treated like one that died: recover_slot() hands on
  * what it held. So there is one way out, and it is exercised daily.
+ *
+ * Its hold on units, records and magazines can end earlier: whoever is short
+ * takes it from a process that does nothing meanwhile (evict.c). The next slow
+ * path of that process finds out and begins with a new one.
  */
 #include "tenure.h"
 
 #include "engine.h"
+#include "error.h"
 #include "lock.h"
 #include "page.h"
 #include "recover.h"
@@ -41,9 +46,10 @@ int tenure_begin(struct shmb_arena *a, int fd)
 		recover_slot(a, slot);
 	}
 	holder_t h = slot_begin(a, slot);
+	atomic_store(&a->hold, slot_hold(a, slot));
 	err = page_heap_open(a);
 	if (!err)
-		err = engine_open(a, h);
+		err = engine_open(a, atomic_load(&a->hold));
 	atomic_store(&a->holder, h); /* last: other threads of a forked child go by it */
 	if (err)
 		tenure_end(a);
@@ -67,9 +73,59 @@ int tenure_renew(struct shmb_arena *a)
 	return err;
 }
 
+/* ---- the hold ------------------------------------------------------------------------ */
+
+static struct slot_shm *own_slot(const struct shmb_arena *a)
+{
+	return &a->slots[holder_slot(atomic_load_explicit(&a->holder, memory_order_relaxed))];
+}
+
+/* Whoever wants it says so in the word first and looks at `busy` then; this side does the same the other way round. */
+bool hold_try(struct shmb_arena *a)
+{
+	struct slot_shm *s = own_slot(a);
+	uint32_t mine = (atomic_load(&a->hold) & GEN_MASK) << 1;
+	atomic_fetch_add(&s->busy, 1);
+	uint32_t now = atomic_load(&s->hold);
+	if (likely(now == mine))
+		return true;
+	if (now == (mine | SLOT_EVICTING) &&
+	    (atomic_compare_exchange_strong(&s->hold, &now, mine) || atomic_load(&s->hold) == mine))
+		return true;
+	atomic_fetch_sub(&s->busy, 1);
+	return false;
+}
+
+void hold_leave(struct shmb_arena *a)
+{
+	atomic_fetch_sub(&own_slot(a)->busy, 1);
+}
+
+static void hold_renew(struct shmb_arena *a)
+{
+	setup_lock();
+	holder_t now = slot_hold(a, holder_slot(atomic_load(&a->holder)));
+	if (atomic_load(&a->hold) != now) {
+		engine_renew(a, now);
+		page_heap_renew(a);
+		atomic_store(&a->parked, NULL);
+		atomic_store(&a->hold, now);
+	}
+	setup_unlock();
+}
+
+void hold_enter(struct shmb_arena *a)
+{
+	while (!hold_try(a))
+		hold_renew(a);
+}
+
+/* ---- the end --------------------------------------------------------------------------- */
+
 void tenure_forget(struct shmb_arena *a)
 {
 	atomic_store(&a->holder, 0);
+	atomic_store(&a->hold, 0);
 	a->slot_lease = (struct lease){0};
 	a->engine = NULL;
 	atomic_store(&a->parked, NULL);
@@ -84,6 +140,7 @@ void tenure_end(struct shmb_arena *a)
 	engine_close(a);
 	recover_slot(a, holder_slot(h)); /* the lease is ours still: nobody else does it meanwhile */
 	atomic_store(&a->holder, 0);
+	atomic_store(&a->hold, 0);
 	lease_drop(&a->slot_lease);
 	page_heap_close(a);
 }

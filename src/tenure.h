@@ -13,6 +13,15 @@ int tenure_renew(struct shmb_arena *a);
 /* In a forked child: forgets the parent's. Makes no system call. */
 void tenure_forget(struct shmb_arena *a);
 
+/*
+ * A thread of this process goes into a slow path of an arena that it has a
+ * tenure of, and out again: in between nobody takes the process's hold, which
+ * is renewed on the way in if it was taken. hold_try(): false instead of that.
+ */
+void hold_enter(struct shmb_arena *a);
+bool hold_try(struct shmb_arena *a);
+void hold_leave(struct shmb_arena *a);
+
 /* Ends it: what it held is recovered at once, as if the process had died. */
 void tenure_end(struct shmb_arena *a);
 

@@ -9,6 +9,7 @@
 #include "view.h"
 
 #include "format.h"
+#include "slot.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -153,7 +154,7 @@ void view_close(struct view *v)
 bool view_holder_live(const struct view *v, holder_t h)
 {
 	unsigned s = holder_slot(h);
-	return h && s < v->slots_n && v->slot_alive[s] && atomic_load(&v->slots[s].word) == ((h & GEN_MASK) << 8 | SLOT_LIVE);
+	return h && s < v->slots_n && v->slot_alive[s] && slot_names(&v->slots[s], h);
 }
 
 int32_t view_holder_pid(const struct view *v, holder_t h)

@@ -7,6 +7,7 @@
 #define CRASH_OPS_H
 
 #include "crash_plan.h"
+#include "evict.h"
 
 struct op {
 	const char *name;
@@ -504,6 +505,59 @@ static void prepare_recover_full(void)
 	NEED(!region_descriptor(A->region, &recover_fd));
 }
 
+/* ---- the idle --------------------------------------------------------------------------------- */
+
+static void evict(void)
+{
+	struct entered e = context_enter(A);
+	evict_idle(A);
+	context_leave(&e);
+}
+
+static holder_t peer_hold;
+
+/* The peer has something in each place, the inbox too, and does nothing. */
+static void prepare_evict(void)
+{
+	prepare_foreign_pair();
+	for (unsigned i = 0; i < 17; i++)
+		shmb_free(A, shmb_deref(A, plan->held[--plan->held_n].ref, 1));
+	plan->subject = (struct held){0};
+	shmb_free(A, operand);
+	ask(peer_fills);
+	peer_hold = slot_hold(A, plan->peer_slot);
+	NEED(inbox_size(plan->peer_slot) >= 2);
+}
+
+static void run_evict(void)
+{
+	evict();
+	NEED(slot_hold(A, plan->peer_slot) != peer_hold);
+}
+
+/* This process was the idle one. */
+static void evicted(void)
+{
+	holder_t hold = atomic_load(&A->hold);
+	NEED(loaded_count(SMALL));
+	ask(evict);
+	NEED(slot_hold(A, holder_slot(hold)) != hold && !loaded_count(SMALL));
+}
+
+static void prepare_evicted_malloc(void)
+{
+	prepare_rich();
+	evicted();
+	allocates(SMALL);
+}
+
+static void prepare_evicted_free(void)
+{
+	prepare_rich();
+	operand = subject(take(SMALL), SMALL);
+	evicted();
+}
+
 #define OP(name, prepare, run) {name, prepare, run, false}
 #define LONG(name, prepare, run) {name, prepare, run, true}
 static const struct op ops[] = {
@@ -537,6 +591,9 @@ static const struct op ops[] = {
 	OP("open-recover", prepare_open_recover, run_open),
 	OP("recover", prepare_recover, run_recover),
 	OP("recover-full", prepare_recover_full, run_recover),
+	OP("evict", prepare_evict, run_evict),
+	LONG("evicted-malloc", prepare_evicted_malloc, run_malloc),
+	LONG("evicted-free", prepare_evicted_free, run_free),
 	LONG("close", prepare_close, run_close),
 };
 #undef OP

@@ -351,7 +351,7 @@ static void take_back(_Atomic uint64_t *cells, unsigned n)
 		dispose("at the end", atomic_exchange(&cells[i], 0));
 }
 
-/* All are gone but the idle one, who may cache some for a while: every byte must come back. */
+/* All are gone but the idle one, who held the most and says nothing: every byte must come back. */
 static void account(enum kind kind)
 {
 	static const char *const zero[] = {"live_bytes", "cached_bytes", "stray_bytes", "small_units",
@@ -366,13 +366,6 @@ static void account(enum kind kind)
 			take_back(sh->lanes[i][l].stash, STASH);
 	end_boxes();
 	size_t leaks = free_leaks();
-	if (st.idle) {
-		shmb_trim(arena);
-		printf("  the idle process keeps %lu KiB cached\n", (unsigned long)stat_of(stats(), "cached_bytes") / 1024);
-		kill(st.idle, SIGKILL);
-		waitpid(st.idle, NULL, 0);
-		st.idle = 0;
-	}
 	shmb_trim(arena);
 	check_clean("at the end of a round");
 	const char *json = stats();
@@ -383,6 +376,11 @@ static void account(enum kind kind)
 			        (unsigned long)stat_of(json, zero[i]), (unsigned long)lost);
 	if (lost)
 		give_up("round of kind %s: %lu bytes lost", kind_names[kind], (unsigned long)lost);
+	if (st.idle) {
+		kill(st.idle, SIGKILL);
+		waitpid(st.idle, NULL, 0);
+		st.idle = 0;
+	}
 	printf("round %lu (%s): %lu kills so far, %zu blocks were in the hands of the dead, 0 bytes lost\n",
 	       (unsigned long)st.rounds, kind_names[kind], (unsigned long)st.kills, leaks);
 	fflush(stdout);

@@ -378,8 +378,8 @@ START_TEST(a_childs_thread_records_are_its_own)
 		void *p = shmb_malloc(b, SIZE);
 		CHILD_ASSERT(p);
 		struct tctx *mine = context_of(b);
-		CHILD_ASSERT(mine->arena == b && mine->holder == atomic_load(&b->holder));
-		CHILD_ASSERT(atomic_load(&mine->shm->owner) == mine->holder);
+		CHILD_ASSERT(mine->arena == b && mine->hold == atomic_load(&b->hold));
+		CHILD_ASSERT(atomic_load(&mine->shm->owner) == mine->hold);
 		shmb_free(b, p);
 		_exit(0);
 	}

@@ -281,7 +281,7 @@ static void walk_lists(struct walker *k)
 	}
 	for (unsigned s = 0; s < atomic_load(&a->hdr->slots_high); s++)
 		for (unsigned i = 0; i < INBOX_CELLS; i++)
-			walk_listed(k, atomic_load(&a->slots[s].inbox[i]), &k->w.inbox, -1);
+			walk_listed(k, cell_number(atomic_load(&a->slots[s].inbox[i])), &k->w.inbox, -1);
 	for (unsigned i = 0; i < atomic_load(&a->hdr->threads_ready); i++) {
 		struct thread_shm *t = &a->threads[i];
 		k->w.threads += atomic_load(&t->owner) != 0;

@@ -1,0 +1,139 @@
+/*
+ * evict.c - an idle process must not keep what others need: whoever is short
+ * takes its hold, and with it its thread caches, its units and what was posted
+ * to it, without a word from it. Its live blocks are as they were.
+ *
+ * The trouble is the hot path, which takes no lock. It marks its record, and
+ * reads the record's `open` and magazines after that. So the evictor closes
+ * the records first, then has every processor pass a barrier (membarrier(2)),
+ * and then looks at the marks: who is not marked now sees a closed record the
+ * next time and takes the slow path. There it says `busy` and looks at the
+ * hold word, in the opposite order to the evictor; so one of them sees the
+ * other. The victim wins: it takes the evictor's bit off again and goes on. It
+ * never waits, and the one that was faster to raise the generation has the lot.
+ *
+ *   victim   busy + 1;  hold word: mine? go on. mine, evicting? take that off
+ *   evictor  hold word: evicting;  busy? leave it.  close, barrier, marks;
+ *            raise the generation, if the word is as it was
+ *
+ * Killed in here, an evictor leaves records closed (their threads open them in
+ * the next slow path), words marked (the same), or stale records and posts,
+ * which the next evictor finds (recover_stale()). One at a time: hdr->evictor,
+ * a lock that is tried, and taken from the dead.
+ */
+#include "evict.h"
+
+#include "lock.h"
+#include "recover.h"
+#include "slot.h"
+#include "sys.h"
+
+enum { MARK_SPINS = 1000 };
+
+struct victims {
+	bool is[SLOTS];
+	holder_t hold[SLOTS];
+	unsigned n;
+};
+
+static bool evictor_lock(struct shmb_arena *a)
+{
+	holder_t now = 0, me = atomic_load(&a->holder);
+	if (atomic_compare_exchange_strong(&a->hdr->evictor, &now, me))
+		return true;
+	return now != me && holder_dead(a, now) && atomic_compare_exchange_strong(&a->hdr->evictor, &now, me);
+}
+
+static void evictor_unlock(struct shmb_arena *a)
+{
+	atomic_store(&a->hdr->evictor, 0);
+}
+
+static void spare(struct shmb_arena *a, struct victims *v, unsigned s)
+{
+	uint32_t evicting = (v->hold[s] & GEN_MASK) << 1 | SLOT_EVICTING;
+	(void)atomic_compare_exchange_strong(&a->slots[s].hold, &evicting, evicting & ~(uint32_t)SLOT_EVICTING);
+	v->is[s] = false;
+	v->n--;
+}
+
+static void choose(struct shmb_arena *a, struct victims *v)
+{
+	uint32_t high = atomic_load(&a->hdr->slots_high);
+	for (unsigned i = 0; i < high && i < SLOTS; i++) {
+		struct slot_shm *s = &a->slots[i];
+		if (i == holder_slot(atomic_load(&a->holder)) || (atomic_load(&s->word) & 0xff) != SLOT_LIVE ||
+		    atomic_load(&s->busy))
+			continue;
+		uint32_t was = atomic_load(&s->hold), word = was | SLOT_EVICTING; /* a dead evictor may have left the bit */
+		if (!atomic_compare_exchange_strong(&s->hold, &was, word))
+			continue;
+		v->is[i] = true;
+		v->hold[i] = hold_make(i, word >> 1);
+		v->n++;
+		if (atomic_load(&s->busy))
+			spare(a, v, i);
+	}
+}
+
+/* Is the record one of a victim's? */
+static bool targeted(const struct shmb_arena *a, const struct victims *v, unsigned record)
+{
+	holder_t owner = atomic_load(&a->threads[record].owner);
+	unsigned s = holder_slot(owner);
+	return owner && s < SLOTS && v->is[s] && v->hold[s] == owner;
+}
+
+static void close_records(struct shmb_arena *a, const struct victims *v)
+{
+	for (unsigned i = 0; i < atomic_load(&a->hdr->threads_ready) && i < THREADS; i++)
+		if (targeted(a, v, i))
+			atomic_store(&a->threads[i].open, 0);
+}
+
+/* A thread that was on the hot path at the barrier may have seen its record open: it must be through. */
+static void await_marks(struct shmb_arena *a, struct victims *v)
+{
+	for (unsigned i = 0; i < atomic_load(&a->hdr->threads_ready) && i < THREADS; i++) {
+		unsigned spins = 0;
+		if (!targeted(a, v, i))
+			continue;
+		while (!atomic_load(&a->threads[i].handle) && ++spins < MARK_SPINS)
+			cpu_relax();
+		if (spins == MARK_SPINS) /* stopped in there, or between two processors */
+			spare(a, v, holder_slot(atomic_load(&a->threads[i].owner)));
+	}
+}
+
+static void take(struct shmb_arena *a, struct victims *v)
+{
+	for (unsigned i = 0; i < SLOTS; i++) {
+		uint32_t word = (v->hold[i] & GEN_MASK) << 1;
+		uint32_t evicting = word | SLOT_EVICTING;
+		if (v->is[i] && !atomic_load(&a->slots[i].busy) &&
+		    atomic_compare_exchange_strong(&a->slots[i].hold, &evicting, (((word >> 1) + 1) & GEN_MASK) << 1))
+			atomic_fetch_add(&a->hdr->evictions, 1);
+	}
+}
+
+void evict_idle(struct shmb_arena *a)
+{
+	struct victims v = {.n = 0};
+	if (!evictor_lock(a))
+		return;
+	recover_stale(a); /* what an evictor that was killed has left */
+	choose(a, &v);
+	if (v.n) {
+		close_records(a, &v);
+		if (!sys_barrier()) {
+			await_marks(a, &v);
+			take(a, &v);
+		}
+		for (unsigned i = 0; i < SLOTS; i++)
+			if (v.is[i])
+				spare(a, &v, i); /* of those taken the word is another */
+		recover_stale(a);
+		atomic_store(&a->hdr->orphans, (uint32_t)units_ready(a));
+	}
+	evictor_unlock(a);
+}
