@@ -75,7 +75,6 @@ static struct tctx *context_make(struct shmb_arena *a)
 	magazine_init(t);
 	atomic_store(&t->shm->tenure, atomic_load(&a->holder));
 	atomic_store(&t->shm->left, 0);
-	atomic_store(&t->shm->open, ~0u);
 	context_mark(t->shm, a);
 	return t;
 }
@@ -170,13 +169,6 @@ static void limit_note(struct shmb_arena *a)
 		atomic_store_explicit(&a->limit, grains, memory_order_relaxed);
 }
 
-/* An evictor that did not come to its end may have left it closed. */
-static void open_note(struct thread_shm *r)
-{
-	if (unlikely(!atomic_load_explicit(&r->open, memory_order_relaxed)))
-		atomic_store(&r->open, ~0u);
-}
-
 /* The process lost its hold: the context goes out of the thread's chain. */
 static void context_evicted(struct tctx *t)
 {
@@ -213,7 +205,6 @@ struct entered context_enter(struct shmb_arena *a)
 		e.how = ENTRY_CONTEXT;
 		e.before = e.context->shm;
 		limit_note(a);
-		open_note(e.context->shm);
 	}
 	return e;
 }

@@ -4,10 +4,10 @@
  * to it, without a word from it. Its live blocks are as they were.
  *
  * The trouble is the hot path, which takes no lock. It marks its record, and
- * reads the record's `open` and magazines after that. So the evictor closes
- * the records first, then has every processor pass a barrier (membarrier(2)),
- * and then looks at the marks: who is not marked now sees a closed record the
- * next time and takes the slow path. There it says `busy` and looks at the
+ * reads the record's `hot` after that. So the evictor empties that first, then
+ * has every processor pass a barrier (membarrier(2)), and then looks at the
+ * marks: who is not marked now sees no magazine the next time and takes the
+ * slow path. There it says `busy` and looks at the
  * hold word, in the opposite order to the evictor; so one of them sees the
  * other. The victim wins: it takes the evictor's bit off again and goes on. It
  * never waits, and the one that was faster to raise the generation has the lot.
@@ -16,10 +16,10 @@
  *   evictor  hold word: evicting;  busy? leave it.  close, barrier, marks;
  *            raise the generation, if the word is as it was
  *
- * Killed in here, an evictor leaves records closed (their threads open them in
- * the next slow path), words marked (the same), or stale records and posts,
- * which the next evictor finds (recover_stale()). One at a time: hdr->evictor,
- * a lock that is tried, and taken from the dead.
+ * Killed in here, an evictor leaves `hot` empty (the next slow path of a class
+ * mends it), words marked (the same), or stale records and posts, which its
+ * recoverer or the next evictor finds (recover_stale()). One at a time:
+ * hdr->evictor, a lock that is tried, and taken from the dead.
  */
 #include "evict.h"
 
@@ -88,10 +88,11 @@ static void close_records(struct shmb_arena *a, const struct victims *v)
 {
 	for (unsigned i = 0; i < atomic_load(&a->hdr->threads_ready) && i < THREADS; i++)
 		if (targeted(a, v, i))
-			atomic_store(&a->threads[i].open, 0);
+			for (unsigned c = 0; c < CLASSES; c++)
+				atomic_store_explicit(&a->threads[i].hot[c], 0, memory_order_relaxed);
 }
 
-/* A thread that was on the hot path at the barrier may have seen its record open: it must be through. */
+/* A thread that was on the hot path at the barrier may have seen a magazine: it must be through. */
 static void await_marks(struct shmb_arena *a, struct victims *v)
 {
 	for (unsigned i = 0; i < atomic_load(&a->hdr->threads_ready) && i < THREADS; i++) {

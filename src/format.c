@@ -29,7 +29,7 @@ static uint32_t layout_checksum(void)
 		sizeof(struct header_shm), offsetof(struct header_shm, evictions),
 		sizeof(struct depot_shm),  offsetof(struct depot_shm, cells),
 		sizeof(struct slot_shm),   offsetof(struct slot_shm, inbox),
-		sizeof(struct thread_shm), offsetof(struct thread_shm, pairs),
+		sizeof(struct thread_shm), offsetof(struct thread_shm, hot), offsetof(struct thread_shm, pairs),
 		sizeof(struct mag_shm),    offsetof(struct mag_shm, entries),
 		sizeof(struct box_shm),    offsetof(struct box_shm, name),
 		sizeof(struct name_shm),   offsetof(struct name_shm, text),

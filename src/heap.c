@@ -35,6 +35,8 @@ enum { RETRY_NS = 10 * 1000 * 1000 };
 
 enum { LIVE_0 = BLOCK_LIVE << BLOCK_STATE_SHIFT, CACHED_0 = BLOCK_CACHED << BLOCK_STATE_SHIFT };
 
+#define hot_path inline __attribute__((always_inline))
+
 /* The LIVE byte of the class for a size in grains, rounded up. */
 static uint8_t class_table[CLASS_MAX_SIZE / GRAIN + 1];
 
@@ -46,58 +48,49 @@ static uint8_t live_byte(size_t grains)
 static void *malloc_slow(struct shmb_arena *a, size_t size) __attribute__((noinline));
 static void free_slow(struct shmb_arena *a, void *p) __attribute__((noinline));
 
-/* How far the loaded magazine of the class whose LIVE byte is given lies from what stands for none. */
-static inline uint32_t loaded_at(const struct thread_shm *r, size_t live)
+/*
+ * The loaded magazine of the class whose LIVE byte is given, as the hot path
+ * sees it; or what stands for none, with neither blocks nor room.
+ */
+static inline struct mag_shm *loaded(const struct shmb_arena *a, const struct thread_shm *r, size_t live)
 {
-	enum { FIRST = offsetof(struct thread_shm, pairs) + PAIR_LOADED * 4, STEP = sizeof r->pairs[0] };
-	const char *half = (const char *)r + live * STEP + (FIRST - LIVE_0 * STEP);
-	return atomic_load_explicit((const _Atomic uint32_t *)half, memory_order_relaxed);
+	enum { STEP = sizeof r->hot[0], FIRST = (int)offsetof(struct thread_shm, hot) - LIVE_0 * (int)STEP };
+	const char *hot = (const char *)r + live * STEP + FIRST;
+	return (struct mag_shm *)(a->no_mag + atomic_load_explicit((const _Atomic uint32_t *)hot, memory_order_relaxed));
 }
 
-/* That magazine, or what stands for none, with neither blocks nor room: also where an evictor closed the record. */
-static inline struct mag_shm *loaded_hot(const struct shmb_arena *a, const struct thread_shm *r, size_t live)
-{
-	return (struct mag_shm *)(a->no_mag + (loaded_at(r, live) & atomic_load_explicit(&r->open, memory_order_relaxed)));
-}
-
-/* In a slow path, where an evictor that closes it is too late. */
-static struct mag_shm *loaded(const struct shmb_arena *a, const struct thread_shm *r, size_t live)
-{
-	return (struct mag_shm *)(a->no_mag + loaded_at(r, live));
-}
-
-static inline size_t count_of(const struct mag_shm *m)
+static inline uint32_t count_of(const struct mag_shm *m)
 {
 	return atomic_load_explicit(&m->count, memory_order_relaxed);
 }
 
 /* Takes the top block; `n` are left. */
-static inline size_t pop(struct mag_shm *m, size_t n, block_t *blocks, size_t live)
+static hot_path size_t pop(struct mag_shm *m, uint32_t n, block_t *blocks, size_t live)
 {
 	size_t grain = m->entries[n];
 	block_set(blocks, grain, (uint8_t)live);
-	atomic_store_explicit(&m->count, (uint32_t)n, memory_order_release);
+	atomic_store_explicit(&m->count, n, memory_order_release);
 	return grain;
 }
 
-static inline void push(struct mag_shm *m, size_t n, block_t *blocks, size_t grain, size_t live)
+static hot_path void push(struct mag_shm *m, uint32_t n, block_t *blocks, size_t grain, size_t live)
 {
 	m->entries[n] = (uint32_t)grain;
-	atomic_store_explicit(&m->count, (uint32_t)(n + 1), memory_order_release);
+	atomic_store_explicit(&m->count, n + 1, memory_order_release);
 	block_set(blocks, grain, (uint8_t)(live - (LIVE_0 - CACHED_0)));
 }
 
-static inline void *block_addr(const struct shmb_arena *a, size_t grain)
+static hot_path void *block_addr(const struct shmb_arena *a, size_t grain)
 {
 	return a->data + (grain << GRAIN_SHIFT);
 }
 
 /* A block of the class whose LIVE byte is given. False: the loaded magazine has none. */
-static inline bool malloc_hot(struct shmb_arena *a, struct thread_shm *r, size_t live, void **p)
+static hot_path bool malloc_hot(struct shmb_arena *a, struct thread_shm *r, size_t live, void **p)
 {
 	context_mark(r, NULL);
-	struct mag_shm *m = loaded_hot(a, r, live);
-	size_t n = count_of(m) - 1;
+	struct mag_shm *m = loaded(a, r, live);
+	uint32_t n = count_of(m) - 1;
 	bool some = n < MAG_ROUNDS; /* also: what a stranger's writes left there leads nowhere else */
 	if (likely(some))
 		*p = block_addr(a, pop(m, n, a->blocks, live));
@@ -110,7 +103,7 @@ static inline bool malloc_hot(struct shmb_arena *a, struct thread_shm *r, size_t
  * The span word is looked at only where a large block can start: elsewhere a
  * byte that is not NONE means a small block.
  */
-static inline bool free_hot(struct shmb_arena *a, struct thread_shm *r, const void *p)
+static hot_path bool free_hot(struct shmb_arena *a, struct thread_shm *r, const void *p)
 {
 	uint64_t off = (uint64_t)((const char *)p - a->data);
 	uint64_t grain = off >> GRAIN_SHIFT | off << (64 - GRAIN_SHIFT); /* misaligned: beyond any limit */
@@ -124,8 +117,8 @@ static inline bool free_hot(struct shmb_arena *a, struct thread_shm *r, const vo
 	if (unlikely(live < LIVE_0))
 		return false;
 	context_mark(r, NULL);
-	struct mag_shm *m = loaded_hot(a, r, live);
-	size_t n = count_of(m);
+	struct mag_shm *m = loaded(a, r, live);
+	uint32_t n = count_of(m);
 	bool room = n < m->rounds;
 	if (likely(room))
 		push(m, n, blocks, grain, live);
@@ -232,13 +225,12 @@ static void *small_try(struct shmb_arena *a, const struct entered *e, const stru
 {
 	if (e->how != ENTRY_CONTEXT || r->align > PAGE)
 		return issue_from_engine(a, e->how == ENTRY_CONTEXT ? e->context->number : 0, r);
-	if (!magazine_refill(e->context, r->class))
+	struct mag_shm *m = magazine_refill(e->context, r->class);
+	if (!m)
 		return NULL;
-	uint8_t live = block_make(BLOCK_LIVE, r->class);
-	struct mag_shm *m = loaded(a, e->context->shm, live);
-	size_t n = count_of(m) - 1;
+	uint32_t n = count_of(m) - 1;
 	tell(a, r, m->entries[n]);
-	return block_addr(a, pop(m, n, a->blocks, live));
+	return block_addr(a, pop(m, n, a->blocks, block_make(BLOCK_LIVE, r->class)));
 }
 
 static void *alloc_try(struct shmb_arena *a, const struct request *r, bool *zeroed)
@@ -389,10 +381,9 @@ void *heap_alloc_at(struct shmb_arena *a, size_t size, size_t align, _Atomic uin
 static void small_free(struct shmb_arena *a, uint32_t grain, unsigned class)
 {
 	struct entered e = context_enter(a);
-	if (e.how == ENTRY_CONTEXT && magazine_spill(e.context, class)) {
-		uint8_t live = block_make(BLOCK_LIVE, class);
-		struct mag_shm *m = loaded(a, e.context->shm, live);
-		push(m, count_of(m), a->blocks, grain, live);
+	struct mag_shm *m = e.how == ENTRY_CONTEXT ? magazine_spill(e.context, class) : NULL;
+	if (m) {
+		push(m, count_of(m), a->blocks, grain, block_make(BLOCK_LIVE, class));
 	} else if (e.how != ENTRY_NESTED && page_unit_mine(a, span_get(a, grain / (UNIT / GRAIN)))) {
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
 		engine_free(a, grain);

@@ -41,14 +41,14 @@
 #include <stdbool.h>
 
 #define REGION_MAGIC "SHMBIND"
-enum { REGION_VERSION = 2, REGION_PROBE = 0x01020304 };
+enum { REGION_VERSION = 3, REGION_PROBE = 0x01020304 };
 
 enum {
 	SLOTS = SHMB_SLOTS,
 	THREADS = 4096,        /* threads with caches at a time, of all processes */
 	MAGS = 1 << 16,
 	MAG_SHIFT = 8,
-	PAIRS = 64,
+	HOT = 64,
 	DEPOT_CELLS = 62,
 	INBOX_CELLS = 16,
 	CHUNK_UNITS = 512,     /* units whose tables are committed together: one page of span words */
@@ -181,13 +181,16 @@ static_assert(sizeof(struct slot_shm) == 256, "four lines");
  *
  *   handle    the arena's handle in its process: of use to that thread only.
  *             0 while the thread is on the hot path of malloc or free
- *   open      all ones, or 0: pairs look empty to the hot path
  *   tenure    of the process, which outlives its hold. An evictor that has
  *             emptied the record adds EMPTIED to the owner; it is free to take
  *             once `left` says that its thread knows and looks at it no more
  *   pairs[c]  the loaded and the previous magazine of a class: pair_make().
- *             One store swaps the two. Indexed by the class bits of any block
- *             map byte, so there are more than classes
+ *             One store swaps the two
+ *   hot[c]    what the hot path looks at: the loaded magazine's number times
+ *             the size of a magazine, its distance from `no magazine`, or 0.
+ *             The thread sets it with the pair; an evictor sets it to 0.
+ *             Indexed by the class bits of any block map byte, so there are
+ *             more than classes
  *   transit, discard   magazines between two places. After a kill: if its
  *             holder word names this record and no pair, backlog, depot or
  *             inbox lists it, it is the record's to give on
@@ -199,27 +202,19 @@ struct thread_shm {
 	_Atomic int32_t tid; /* for people */
 	_Atomic uint32_t transit, discard;
 	_Atomic uint32_t backlog;
-	_Atomic uint32_t open, left;
+	_Atomic uint32_t left;
 	_Atomic holder_t tenure;
-	uint32_t reserved[6];
-	_Atomic uint64_t pairs[PAIRS];
-	uint64_t reserved2[56];
+	uint32_t reserved[7];
+	_Atomic uint32_t hot[HOT];
+	_Atomic uint64_t pairs[CLASSES];
+	uint64_t reserved2[45];
 };
 static_assert(sizeof(struct thread_shm) == 1024, "sixteen lines");
 
-enum { PAIR_LOADED = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ }; /* which 32-bit half */
-
-/*
- * A half of a pair is a magazine's number (plus one; 0: none) times the size
- * of a magazine: how far it lies from `no magazine`, so that the hot path adds
- * and does not ask. The lower half is the loaded one.
- */
-static inline uint64_t pair_make(uint32_t loaded, uint32_t previous)
-{
-	return ((uint64_t)previous << 32 | loaded) << MAG_SHIFT;
-}
-static inline uint32_t pair_loaded(uint64_t pair) { return (uint32_t)pair >> MAG_SHIFT; }
-static inline uint32_t pair_previous(uint64_t pair) { return (uint32_t)(pair >> 32) >> MAG_SHIFT; }
+/* Two magazines' numbers plus one; 0: none. */
+static inline uint64_t pair_make(uint32_t loaded, uint32_t previous) { return (uint64_t)previous << 32 | loaded; }
+static inline uint32_t pair_loaded(uint64_t pair) { return (uint32_t)pair; }
+static inline uint32_t pair_previous(uint64_t pair) { return (uint32_t)(pair >> 32); }
 
 /* ---- magazines ---------------------------------------------------------- */
 

@@ -50,6 +50,8 @@ void magazine_init(struct tctx *t)
 {
 	for (unsigned c = 0; c < CLASSES; c++)
 		t->batch[c] = FIRST_BATCH;
+	for (unsigned c = 0; c < HOT; c++) /* the record's last thread may have died */
+		atomic_store_explicit(&t->shm->hot[c], 0, memory_order_relaxed);
 }
 
 /* ---- the pool ------------------------------------------------------------------- */
@@ -128,11 +130,19 @@ static struct pair pair_get(const struct tctx *t, unsigned class)
 	return (struct pair){.loaded = loaded ? &mags[loaded - 1] : NULL, .previous = previous ? &mags[previous - 1] : NULL};
 }
 
+/* Has the hot path use the loaded magazine; again, where an evictor gave up. */
+static void pair_show(struct tctx *t, unsigned class, struct mag_shm *loaded)
+{
+	uint32_t hot = loaded ? number_of(t->arena, loaded) << MAG_SHIFT : 0;
+	atomic_store_explicit(&t->shm->hot[class], hot, memory_order_relaxed);
+}
+
 /* Both at once. */
 static void pair_store(struct tctx *t, unsigned class, struct mag_shm *loaded, struct mag_shm *previous)
 {
 	uint64_t w = pair_make(loaded ? number_of(t->arena, loaded) : 0, previous ? number_of(t->arena, previous) : 0);
 	atomic_store_explicit(&t->shm->pairs[class], w, memory_order_release);
+	pair_show(t, class, loaded);
 }
 
 /* The same where that lists what was in transit. */
@@ -352,41 +362,50 @@ static bool fill(struct tctx *t, struct mag_shm *m, unsigned class)
 	return n > 0;
 }
 
-bool magazine_refill(struct tctx *t, unsigned class)
+/* A magazine with blocks becomes the loaded one; the previous one, which is empty, goes. */
+static struct mag_shm *load_full(struct tctx *t, unsigned class, struct pair p, struct mag_shm *full)
+{
+	atomic_store(&t->shm->discard, p.previous ? number_of(t->arena, p.previous) : 0);
+	pair_set(t, class, full, p.loaded);
+	if (p.previous)
+		pool_return(t->arena, p.previous);
+	atomic_store(&t->shm->discard, 0);
+	return full;
+}
+
+struct mag_shm *magazine_refill(struct tctx *t, unsigned class)
 {
 	struct pair p = pair_get(t, class);
-	if (p.loaded && count_of(p.loaded))
-		return true;
+	if (p.loaded && count_of(p.loaded)) {
+		pair_show(t, class, p.loaded);
+		return p.loaded;
+	}
 	if (p.previous && count_of(p.previous)) {
 		pair_set(t, class, p.previous, p.loaded);
-		return true;
+		return p.previous;
 	}
 	struct mag_shm *m = find_full(t, class);
-	if (m) {
-		atomic_store(&t->shm->discard, p.previous ? number_of(t->arena, p.previous) : 0);
-		pair_set(t, class, m, p.loaded);
-		if (p.previous)
-			pool_return(t->arena, p.previous);
-		atomic_store(&t->shm->discard, 0);
-		return true;
-	}
+	if (m)
+		return load_full(t, class, p, m);
 	if (!p.loaded) {
 		p.loaded = pool_take(t, class);
 		if (!p.loaded)
-			return false;
+			return NULL;
 		pair_set(t, class, p.loaded, p.previous);
 	}
-	return fill(t, p.loaded, class);
+	return fill(t, p.loaded, class) ? p.loaded : NULL;
 }
 
-bool magazine_spill(struct tctx *t, unsigned class)
+struct mag_shm *magazine_spill(struct tctx *t, unsigned class)
 {
 	struct pair p = pair_get(t, class);
-	if (p.loaded && count_of(p.loaded) < p.loaded->rounds)
-		return true;
+	if (p.loaded && count_of(p.loaded) < p.loaded->rounds) {
+		pair_show(t, class, p.loaded);
+		return p.loaded;
+	}
 	if (p.previous && count_of(p.previous) < p.previous->rounds) {
 		pair_set(t, class, p.previous, p.loaded);
-		return true;
+		return p.previous;
 	}
 	if (p.previous) {
 		struct mag_shm *full = p.previous;
@@ -394,15 +413,15 @@ bool magazine_spill(struct tctx *t, unsigned class)
 		pair_store(t, class, p.loaded, NULL);
 		if (!magazine_give(t, full)) {
 			pair_set(t, class, full, p.loaded); /* it was emptied: use it again */
-			return true;
+			return full;
 		}
 		atomic_store(&t->shm->transit, 0);
 	}
 	struct mag_shm *empty = pool_take(t, class);
 	if (!empty)
-		return p.loaded && flush_down(t->arena, p.loaded, p.loaded->rounds / 2u);
+		return p.loaded && flush_down(t->arena, p.loaded, p.loaded->rounds / 2u) ? p.loaded : NULL;
 	pair_set(t, class, empty, p.loaded);
-	return true;
+	return empty;
 }
 
 /* Hands on one magazine that the thread's record lists no more but in transit. */

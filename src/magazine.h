@@ -6,11 +6,11 @@
 
 void magazine_init(struct tctx *t);
 
-/* The loaded magazine of `class` has a block afterwards; false: no memory. */
-bool magazine_refill(struct tctx *t, unsigned class);
+/* The thread's loaded magazine of `class`, which has a block afterwards; NULL: no memory. */
+struct mag_shm *magazine_refill(struct tctx *t, unsigned class);
 
-/* The loaded magazine of `class` has room afterwards; false: there is no magazine to be had. */
-bool magazine_spill(struct tctx *t, unsigned class);
+/* The same, which has room afterwards; NULL: there is no magazine to be had. */
+struct mag_shm *magazine_spill(struct tctx *t, unsigned class);
 
 /* Hands on all that the thread holds; false: some of it waits in the backlog. */
 bool magazine_flush_thread(struct tctx *t);
