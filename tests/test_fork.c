@@ -254,13 +254,13 @@ static void child_works(char *parents)
 	_exit(0);
 }
 
-START_TEST(a_hundred_forks_under_three_busy_threads)
+START_TEST(three_hundred_forks_under_three_busy_threads)
 {
 	pthread_t t[3];
 	a = arena_new(256 * MIB);
 	for (unsigned i = 0; i < 3; i++)
 		ck_assert_int_eq(pthread_create(&t[i], NULL, busy, (void *)(uintptr_t)(i + 1)), 0);
-	for (unsigned i = 0; i < 100 / SLOW; i++) {
+	for (unsigned i = 0; i < 300 / SLOW; i++) {
 		char *p = shmb_malloc(a, 16 + i * 37);
 		pid_t pid = fork();
 		if (pid == 0)
@@ -397,6 +397,6 @@ int main(void)
 {
 	return TESTS_RUN("fork", blocks_go_both_ways, parent_and_child_at_the_same_time, generations,
 	                 a_childs_end_leaves_the_region, exec_ends_the_tenure, spawned_programs_cost_nothing,
-	                 a_hundred_forks_under_three_busy_threads, many_children_at_once,
+	                 three_hundred_forks_under_three_busy_threads, many_children_at_once,
 	                 a_child_without_a_slot_gets_enomem_and_no_more, a_childs_thread_records_are_its_own);
 }

@@ -119,13 +119,13 @@ static void *short_life(void *arg)
 	return (void *)bad;
 }
 
-START_TEST(two_thousand_short_threads_leave_nothing)
+START_TEST(a_hundred_thousand_short_threads_leave_nothing)
 {
 	a = arena_new(256 * MIB);
-	for (unsigned i = 0; i < 200; i++)
+	for (unsigned i = 0; i < 1000; i++)
 		run_threads(1, short_life);
 	uint64_t bytes = file_bytes(a), used = units_used(a);
-	for (unsigned i = 0; i < 1800 / SLOW; i++)
+	for (unsigned i = 0; i < 99000 / SLOW; i++)
 		run_threads(1, short_life);
 	ck_assert_uint_eq(walk_arena(a, false).threads, 0);
 	ck_assert_uint_eq(atomic_load(&a->hdr->threads_ready), PAGE / sizeof(struct thread_shm)); /* one page of records */
@@ -481,7 +481,7 @@ END_TEST
 
 int main(void)
 {
-	return TESTS_RUN("threads", eight_threads_exchange_blocks, two_thousand_short_threads_leave_nothing,
+	return TESTS_RUN("threads", eight_threads_exchange_blocks, a_hundred_thousand_short_threads_leave_nothing,
 	                 crowds_of_threads_reuse_records, close_under_an_idle_thread, strays_are_collected_once,
 	                 destructors_of_threads_allocate_and_free, a_handler_allocates_at_ten_kilohertz,
 	                 a_handler_after_any_instruction);
