@@ -462,20 +462,10 @@ START_TEST(file_size_limit_is_an_error_not_a_signal)
 }
 END_TEST
 
-/* This process alone sees a /dev/shm of 1 MiB. */
-static int shm_shrink(void)
-{
-	NEED(unshare(CLONE_NEWNS) == 0);
-	NEED(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-	NEED(mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=1m,mode=1777") == 0);
-	return 0;
-}
-
 static int full_raw(const void *name)
 {
 	shmb_region *r, *s;
-	if (shm_shrink())
-		return 1;
+	NEED(!shm_of_its_own("size=1m,mode=1777"));
 	int err = raw_open(name, 2 * MIB, 0, &r);
 	NEED((err == ENOSPC || err == ENOMEM) && !exists(name));
 	NEED(raw_open(name, 2 * MIB, SHMB_SPARSE, &r) == 0 && shmb_region_how(r) == SHMB_CREATED);
@@ -495,8 +485,7 @@ static int full_arena(const void *name)
 	shmb_region *r;
 	shmb_arena *a;
 	unsigned n = 0;
-	if (shm_shrink())
-		return 1;
+	NEED(!shm_of_its_own("size=1m,mode=1777"));
 	NEED(raw_open(named("fill"), 1020 * KIB, 0, &r) == 0);
 	int err = shmb_arena_open(name, &opt, &a);
 	NEED((err == ENOSPC || err == ENOMEM) && !exists(name) && shmb_region_close(r) == 0);
@@ -510,7 +499,7 @@ static int full_arena(const void *name)
 
 START_TEST(full_file_system_is_an_error_not_a_signal)
 {
-	if (!is_root("a small /dev/shm"))
+	if (!shm_can_be_its_own("a small /dev/shm"))
 		return;
 	CHILD_OK(full_raw, named("full"));
 	CHILD_OK(full_arena, named("full"));

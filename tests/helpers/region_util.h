@@ -13,11 +13,13 @@
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -119,6 +121,30 @@ static inline bool is_root(const char *what)
 	if (geteuid() == 0)
 		return true;
 	printf("skip: %s: needs root\n", what);
+	return false;
+}
+
+/* This process alone sees a /dev/shm of that size, from now on; errno. */
+static inline int shm_of_its_own(const char *options)
+{
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("tmpfs", "/dev/shm", "tmpfs", 0, options))
+		return errno;
+	return 0;
+}
+
+static inline int try_shm(const void *options)
+{
+	return shm_of_its_own(options);
+}
+
+/* Not without root, in some containers, and where the root is no mount point, as in a plain chroot. */
+static inline bool shm_can_be_its_own(const char *what)
+{
+	int status = in_child(try_shm, "size=1m");
+	if (status == 0)
+		return true;
+	printf("skip: %s: no /dev/shm of its own can be mounted here: %s\n", what, strerror(WEXITSTATUS(status)));
 	return false;
 }
 
