@@ -76,12 +76,12 @@ verify "ended by signals: nothing is left" nothing_left
 # to_the_tool SIGNAL: the command says ready, then the tool gets the signal; prints what the command says of it
 to_the_tool() {
 	rm -f "$work/fifo" && mkfifo "$work/fifo"
-	"$tool" run --log 0 --place all --region "$prefix%p" -- /usr/bin/python3 -c 'import signal, sys
-def got(sig, frame):
-    print(signal.Signals(sig).name, flush=True)
+	"$tool" run --log 0 --place all --region "$prefix%p" -- /usr/bin/python3 -c 'import os, signal, sys
+def got(sig, frame): # which may come in the middle of a print
+    os.write(1, (signal.Signals(sig).name + "\n").encode())
     sys.exit(17)
 signal.signal(signal.'"$1"', got)
-print("ready", flush=True)
+os.write(1, b"ready\n")
 while True: signal.pause()' >"$work/fifo" 2>"$work/err" &
 	local pid=$! word
 	exec 7<"$work/fifo"
