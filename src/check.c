@@ -2,12 +2,14 @@
  * check.c - walks every invariant of a region, live or post-mortem, from a
  * copy of its tables, and trusts none of it.
  *
- *   words      each unit is one of the five kinds, a HEAD's run is what it says
+ *   words      each unit is one of the five kinds, a HEAD's run is what it says,
+ *              and who holds it is attached or was once
  *   bytes      each byte of the block map is explained by its page's class and phase
  *   magazines  each is listed once, each block in one magazine, and every block
  *              that is said to be cached is listed: nothing is lost
  *   boxes      each ready one's object is a live block, each name is its box's
- *   sums       live + cached + stray + unissued + free = capacity
+ *   sums       live + cached + stray + unissued + orphaned + free = capacity;
+ *              unissued: in units of the living, orphaned: in those of the dead
  *
  * While processes write, a copy can contradict itself. So what is wrong is
  * kept by its text, and only what three copies agree on counts.
@@ -35,7 +37,7 @@ struct check {
 	uint64_t *listed; /* a bit a grain: some magazine lists it */
 	uint64_t *mags;   /* a bit a magazine: some place lists it */
 	uint64_t listed_len;
-	uint64_t live, cached, stray, unissued, free, cached_blocks, listed_blocks;
+	uint64_t live, cached, stray, unissued, orphaned, free, cached_blocks, listed_blocks;
 };
 
 static void fault(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -89,9 +91,22 @@ static void check_cont(struct check *c, uint64_t u, span_t w)
 		c->live += UNIT;
 }
 
+/* A tenure or a hold of a slot that is, or has been. The slots were copied after the words. */
+static bool holder_was(const struct check *c, holder_t h)
+{
+	unsigned s = holder_slot(h);
+	if (s >= c->v->slots_n)
+		return false;
+	const struct slot_shm *slot = &c->v->slots[s];
+	uint32_t now = h & HOLD ? atomic_load(&slot->hold) >> 1 : atomic_load(&slot->word) >> 8;
+	return ((now - h) & GEN_MASK) <= GEN_MASK / 2; /* generations wrap */
+}
+
 static void check_word(struct check *c, uint64_t u)
 {
 	span_t w = c->v->spans[u];
+	if (span_kind_of(w) != SPAN_FREE && !holder_was(c, span_holder(w)))
+		fault(c, "unit %lu: held by %#x, which never was", (unsigned long)u, span_holder(w));
 	switch (span_kind_of(w)) {
 	case SPAN_FREE:
 		if (span_aux(w) & ~(uint64_t)SPAN_DIRTY || span_holder(w))
@@ -173,8 +188,10 @@ static void check_small(struct check *c, uint64_t u)
 	uint64_t used = c->live + c->cached + c->stray - before;
 	if (used > UNIT)
 		fault(c, "unit %lu: %lu bytes of blocks in it", (unsigned long)u, (unsigned long)used);
-	else
+	else if (view_holder_live(c->v, span_holder(c->v->spans[u])))
 		c->unissued += UNIT - used;
+	else
+		c->orphaned += UNIT - used;
 }
 
 /* ---- magazines ----------------------------------------------------------------------- */
@@ -363,7 +380,7 @@ static int look(struct check *c, const struct view *v, struct faults *faults)
 			check_small(c, u);
 	}
 	c->free += (v->lay.units - v->ready) << UNIT_SHIFT;
-	if (c->live + c->cached + c->stray + c->unissued + c->free != v->h.capacity)
+	if (c->live + c->cached + c->stray + c->unissued + c->orphaned + c->free != v->h.capacity)
 		fault(c, "the sums do not add up to the capacity");
 	sys_unmap(bits, c->listed_len);
 	return 0;
@@ -395,14 +412,14 @@ static uint64_t digest(const struct view *v)
 
 static void report(const struct out *o, const struct check *c, const struct faults *f, bool quiet)
 {
-	char a[5][24];
+	char a[6][24];
 	for (unsigned i = 0; i < f->n; i++)
 		out_print(o, "%s\n", f->text[i]);
 	if (f->more)
 		out_print(o, "and %lu more\n", (unsigned long)f->more);
-	out_print(o, "%s: live %s + cached %s + stray %s + unissued %s + free %s = capacity; %s\n",
+	out_print(o, "%s: live %s + cached %s + stray %s + unissued %s + orphaned %s + free %s = capacity; %s\n",
 	          f->n ? "CORRUPT" : "clean", out_bytes(a[0], c->live), out_bytes(a[1], c->cached), out_bytes(a[2], c->stray),
-	          out_bytes(a[3], c->unissued), out_bytes(a[4], c->free),
+	          out_bytes(a[3], c->unissued), out_bytes(a[4], c->orphaned), out_bytes(a[5], c->free),
 	          quiet ? "nobody was writing, the sums are exact" : "processes were writing, the sums are of a moving heap");
 }
 

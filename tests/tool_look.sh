@@ -259,6 +259,8 @@ frees = [u for u in range(L["units"]) if u64(span(u)) >> 60 == 0]
 make([])
 code, out, err = ask("check", name)
 row(code == 0 and out.startswith("clean: "), "check of a copy: clean", out + err)
+corrupt("a unit's holder is of a generation to come", [(span(unit), struct.pack("<Q", u64(span(unit)) + 5))], "^unit %d: held by %#x, which never was$" % (unit, (u64(span(unit)) + 5) & 0xffffffff))
+corrupt("a unit's holder is no slot", [(span(unit), struct.pack("<Q", 2 << 60 | 1 << 31 | 200 << 20))], "^unit %d: held by 0x8c800000, which never was$" % unit)
 corrupt("a block's byte has another class", [(byte_at(block), bytes([live ^ 1]))], "^block at %#x: class %d in a page of class %d$" % (block, (live ^ 1) & 63, live & 63))
 corrupt("a block's byte has a class but no state", [(byte_at(block), bytes([live & 63 | 1]))], "^block at %#x: its byte is " % block)
 corrupt("a byte where no block starts", [(byte_at(block) + 1, bytes([live]))], "^block at %#x: no block of its page starts there$" % (block + 16))
