@@ -323,6 +323,22 @@ void *shmb_deref(const shmb_arena *a, shmb_ref ref, size_t len);
 /* Gives back all memory that this process can: caches, empty spans, populated free units. */
 void shmb_trim(shmb_arena *a);
 
+/*
+ * Looks for processes that died with the arena open, or ended without closing
+ * it, and hands on what they held: what lay in their caches is everybody's
+ * again, their boxes are for the next to drop, their blocks stay live. Returns
+ * how many this call recovered; it does not fail. Any process that has the
+ * arena open for writing may call it, at any time: nobody waits for it, and
+ * what it takes is bounded by the caches, not by the heap. Attaching,
+ * shmb_trim() and a shortage recover unasked. That does not count, nor what a
+ * forked child recovers as it attaches in its first call.
+ *
+ * 0, and nothing done, where the arena is open read-only or is a private
+ * snapshot, where a forked child gets no slot, and in a handler that
+ * interrupted a call on an arena.
+ */
+int shmb_recover(shmb_arena *a);
+
 /* ---- Looking ------------------------------------------------------------ */
 
 typedef void shmb_write_cb(void *opaque, const char *text);
@@ -382,6 +398,7 @@ typedef struct shmb_info {
 	enum shmb_owner owner;
 	int32_t owner_pid;  /* arena: as its own namespace sees it; 0 unknown */
 	uint32_t attached;  /* arena: processes; raw: 1 for any number of them */
+	uint32_t dead;      /* arena: processes that ended attached, not recovered yet */
 	uint32_t mode, uid; /* permission bits; user */
 	uint64_t size;      /* bytes of the object */
 	uint64_t capacity;  /* arena: bytes for blocks */

@@ -410,17 +410,28 @@ static uint64_t digest(const struct view *v)
 	return h;
 }
 
-static void report(const struct out *o, const struct check *c, const struct faults *f, bool quiet)
+/* An open that claims recovers too; gc would remove a dead owner's region. */
+static void report_dead(const struct out *o, const char *name)
+{
+	shmb_info info;
+	if (!shmb_info_name(name, &info) && info.dead)
+		out_print(o, "; the caches of %u dead process%s wait for recovery, by %s", info.dead, info.dead == 1 ? "" : "es",
+		          info.owner == SHMB_OWNER_LIVE || info.owner == SHMB_OWNER_NONE ? "`shmbind gc`" : "the next open");
+}
+
+static void report(const struct out *o, const struct check *c, const struct faults *f, const char *name, bool quiet)
 {
 	char a[6][24];
 	for (unsigned i = 0; i < f->n; i++)
 		out_print(o, "%s\n", f->text[i]);
 	if (f->more)
 		out_print(o, "and %lu more\n", (unsigned long)f->more);
-	out_print(o, "%s: live %s + cached %s + stray %s + unissued %s + orphaned %s + free %s = capacity; %s\n",
+	out_print(o, "%s: live %s + cached %s + stray %s + unissued %s + orphaned %s + free %s = capacity; %s",
 	          f->n ? "CORRUPT" : "clean", out_bytes(a[0], c->live), out_bytes(a[1], c->cached), out_bytes(a[2], c->stray),
 	          out_bytes(a[3], c->unissued), out_bytes(a[4], c->orphaned), out_bytes(a[5], c->free),
 	          quiet ? "nobody was writing, the sums are exact" : "processes were writing, the sums are of a moving heap");
+	report_dead(o, name);
+	out_print(o, "\n");
 }
 
 int shmb_check_name(const char *name, shmb_write_cb *write, void *opaque)
@@ -445,6 +456,6 @@ int shmb_check_name(const char *name, shmb_write_cb *write, void *opaque)
 	}
 	if (err)
 		return err;
-	report(&o, &c, &faults[0], seen[0] == seen[1]);
+	report(&o, &c, &faults[0], name, seen[0] == seen[1]);
 	return faults[0].n ? SHMB_ECORRUPT : 0;
 }

@@ -477,6 +477,23 @@ void shmb_trim(shmb_arena *a)
 	errno = saved;
 }
 
+int shmb_recover(shmb_arena *a)
+{
+	int saved = errno;
+	unsigned n = 0;
+	misuse_check_open("shmb_recover", a);
+	if (atomic_load(&a->retired))
+		return 0;
+	struct entered e = context_enter(a);
+	if (e.how == ENTRY_NESTED)
+		return 0;
+	if (atomic_load(&a->holder)) /* a forked child may get no slot */
+		n = recover_now(a);
+	context_leave(&e);
+	errno = saved;
+	return (int)n;
+}
+
 shmb_arena *shmb_arena_of(const void *p)
 {
 	return window_has(p) ? window_get(p) : NULL;

@@ -22,19 +22,31 @@ static enum shmb_owner owner_of(int fd, const struct stat *st)
 	}
 }
 
-static uint32_t slots_live(int fd, const struct header_shm *h)
+static uint32_t slot_word(int fd, const struct layout *l, unsigned slot)
 {
-	uint32_t n = 0, high = atomic_load(&h->slots_high);
-	for (unsigned i = 0; i < high && i < SLOTS; i++)
-		n += lease_probe(fd, LEASE_SLOT + i, 1) != LIVE_NO;
-	return n;
+	uint32_t word;
+	uint64_t off = l->slots + slot * sizeof(struct slot_shm) + offsetof(struct slot_shm, word);
+	return sys_pread(fd, &word, sizeof word, off) ? SLOT_FREE : word;
 }
 
-static void info_arena(int fd, const struct header_shm *h, shmb_info *out)
+/* Dead is who left the same word before and after the look at its lease: others were just coming or going. */
+static void info_slots(int fd, const struct header_shm *h, const struct layout *l, shmb_info *out)
+{
+	uint32_t high = atomic_load(&h->slots_high);
+	for (unsigned i = 0; i < high && i < SLOTS; i++) {
+		uint32_t word = slot_word(fd, l, i);
+		if (lease_probe(fd, LEASE_SLOT + i, 1) != LIVE_NO)
+			out->attached++;
+		else if ((word & 0xff) == SLOT_LIVE && slot_word(fd, l, i) == word)
+			out->dead++;
+	}
+}
+
+static void info_arena(int fd, const struct header_shm *h, const struct layout *l, shmb_info *out)
 {
 	out->kind = SHMB_KIND_ARENA;
 	out->owner_pid = out->owner == SHMB_OWNER_LIVE ? (int32_t)atomic_load(&h->owner_pid) : 0;
-	out->attached = slots_live(fd, h);
+	info_slots(fd, h, l, out);
 	out->capacity = h->capacity;
 	out->created_ns = h->created_ns;
 	memcpy(out->creator, h->creator_name, sizeof out->creator);
@@ -57,7 +69,7 @@ static int info_fd(int fd, const char *canonical, shmb_info *out)
 	out->size = (uint64_t)st.st_size;
 	out->resident = (uint64_t)st.st_blocks * 512;
 	if (!format_read(fd, out->size, &h, &l)) {
-		info_arena(fd, &h, out);
+		info_arena(fd, &h, &l, out);
 		return 0;
 	}
 	bool ours = out->owner == SHMB_OWNER_LIVE || (st.st_mode & S_ISVTX);

@@ -152,13 +152,13 @@ static void finish_eviction(struct shmb_arena *a, holder_t dead)
 	atomic_store(&a->hdr->evictor, 0);
 }
 
-void recover_slot(struct shmb_arena *a, unsigned slot)
+bool recover_slot(struct shmb_arena *a, unsigned slot)
 {
 	struct slot_shm *s = &a->slots[slot];
 	uint32_t word = atomic_load(&s->word);
 	holder_t dead = holder_make(slot, word >> 8);
 	if ((word & 0xff) != SLOT_LIVE)
-		return;
+		return false; /* another was faster */
 	holder_t hold = hold_fix(a, slot);
 	for (unsigned c = 0; c < CLASSES; c++) {
 		holder_t held = dead;
@@ -171,6 +171,7 @@ void recover_slot(struct shmb_arena *a, unsigned slot)
 	slot_retire(a, slot);
 	atomic_store(&a->hdr->orphans, (uint32_t)units_ready(a));
 	atomic_fetch_add(&a->hdr->recoveries, 1);
+	return true;
 }
 
 void recover_stale(struct shmb_arena *a)
@@ -193,25 +194,28 @@ void recover_stale(struct shmb_arena *a)
 		atomic_store(&a->hdr->orphans, (uint32_t)units_ready(a));
 }
 
-void recover_dead(struct shmb_arena *a, int fd)
+unsigned recover_dead(struct shmb_arena *a, int fd)
 {
 	uint32_t high = atomic_load(&a->hdr->slots_high);
+	unsigned n = 0;
 	for (unsigned s = 0; s < high && s < SLOTS; s++) {
 		struct lease lease = {0};
 		if ((atomic_load(&a->slots[s].word) & 0xff) != SLOT_LIVE)
 			continue;
 		if (lease_probe(fd, LEASE_SLOT + s, 1) == LIVE_NO && !lease_take(fd, LEASE_SLOT + s, 1, &lease, NULL)) {
-			recover_slot(a, s);
+			n += recover_slot(a, s);
 			lease_drop(&lease);
 		}
 	}
+	return n;
 }
 
-void recover_now(struct shmb_arena *a)
+unsigned recover_now(struct shmb_arena *a)
 {
 	int fd;
 	if (region_descriptor(a->region, &fd))
-		return;
-	recover_dead(a, fd);
+		return 0;
+	unsigned n = recover_dead(a, fd);
 	sys_close(fd);
+	return n;
 }

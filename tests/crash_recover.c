@@ -4,10 +4,14 @@
  * blocks are nobody's and everybody's: readable, freed exactly once, and their
  * memory comes back.
  *
- *   crash_recover [--full]     500,000 blocks of 32 bytes; --full: 5,000,000
+ *   crash_recover [--full]     500,000 blocks of 32 bytes; --full: 5,000,000,
+ *                              and as many that another holds beside the dead
  *
- * Times are printed, not judged. The refs of the blocks are in a raw region,
- * where the survivors find them.
+ * Recovery is timed three ways: a newcomer's open, which maps the region and
+ * takes a slot besides; a survivor's trim, which then goes through the heap
+ * for all that can be given back; and a survivor's shmb_recover(), which does
+ * nothing else. Times are printed, not judged. The refs of the blocks are in a
+ * raw region, where the survivors find them.
  */
 #include "shmbind.h"
 
@@ -25,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BLOCK = 32, BYSTANDER_BURST = 64 };
+enum { BLOCK = 32, BYSTANDER_BURST = 64, FEW = 10000, MANY = 500000, MANY_FULL = 5000000 };
 #define CAPACITY ((size_t)1 << 30)
 
 static char arena_name[64], raw_name[64];
@@ -36,6 +40,17 @@ struct bystander {
 	_Atomic uint64_t longest_ns, before_ns, turns;
 };
 static struct bystander *by; /* shared with it */
+static int let_go[2];        /* a pipe: what the holder waits for */
+
+enum how { BY_OPEN, BY_TRIM, BY_RECOVER };
+static const char *const how_text[] = {"a newcomer's open", "a survivor's trim", "a survivor's shmb_recover"};
+
+struct plan {
+	size_t blocks; /* the victim's */
+	enum how how;
+	bool holder; /* a living process with `held` blocks is there */
+	size_t held;
+};
 
 static uint64_t now_ns(void)
 {
@@ -83,6 +98,30 @@ static _Noreturn void victim(size_t n, int say)
 		pause();
 }
 
+/* Holds blocks, each of which leads to the one before, until it is told to let go of them. */
+static _Noreturn void holder(size_t n, int say)
+{
+	char c;
+	void **last = NULL;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	shmb_arena *a = attach();
+	for (size_t i = 0; i < n; i++) {
+		void **p = shmb_malloc(a, BLOCK);
+		if (!p)
+			fail("holder's malloc", ENOMEM);
+		*p = last;
+		last = p;
+	}
+	if (write(say, "x", 1) != 1 || read(let_go[0], &c, 1) != 1)
+		fail("holder's pipes", errno);
+	while (last) {
+		void **before = *last;
+		shmb_free(a, last);
+		last = before;
+	}
+	_exit(shmb_arena_close(a));
+}
+
 /* Allocates and frees all the time and keeps the longest malloc since `go`. */
 static _Noreturn void bystander(void)
 {
@@ -107,7 +146,7 @@ static _Noreturn void bystander(void)
 	_exit(shmb_arena_close(a));
 }
 
-static pid_t start_victim(size_t n)
+static pid_t start(void (*child)(size_t n, int say), size_t n)
 {
 	int say[2];
 	char c;
@@ -116,10 +155,10 @@ static pid_t start_victim(size_t n)
 	fflush(NULL);
 	pid_t pid = fork();
 	if (pid == 0)
-		victim(n, say[1]);
+		child(n, say[1]);
 	close(say[1]);
 	if (read(say[0], &c, 1) != 1)
-		fail("the victim ended", 0);
+		fail("the victim or the holder ended", 0);
 	close(say[0]);
 	return pid;
 }
@@ -214,44 +253,89 @@ static void expect_nothing(void)
 		fail("not all memory came back", 0);
 }
 
-/* newcomer: recovery by one who attaches; else by a survivor's trim. */
-static void run(size_t n, bool newcomer)
+/* Recovers the one dead process; *ns is how long it took. The arena, which a newcomer opens for it. */
+static shmb_arena *recover(shmb_arena *a, enum how how, uint64_t *ns)
 {
-	shmb_arena *a = newcomer ? NULL : attach();
-	pid_t dead = start_victim(n), beside = start_bystander();
-	uint64_t before = stat_of("recoveries");
-	int status;
-	kill(dead, SIGKILL);
-	waitpid(dead, &status, 0);
-	atomic_store(&by->go, 1);
+	int n = 1;
 	uint64_t start = now_ns();
-	if (newcomer)
+	if (how == BY_OPEN)
 		a = attach();
-	else
+	else if (how == BY_TRIM)
 		shmb_trim(a);
-	uint64_t took = now_ns() - start;
+	else
+		n = shmb_recover(a);
+	*ns = now_ns() - start;
+	if (n != 1)
+		fail("shmb_recover does not say that it recovered one", 0);
+	return a;
+}
+
+static void expect_end(pid_t pid, const char *who)
+{
+	int status;
+	if (waitpid(pid, &status, 0) != pid || status)
+		fail(who, 0);
+}
+
+static void say(const struct plan *p, uint64_t took)
+{
+	char beside[64] = "";
+	if (p->holder)
+		snprintf(beside, sizeof beside, " beside %zu held by another", p->held);
+	printf("%8zu blocks%s, %s: recovered in %.3f ms; another's longest malloc %.3f ms (before the kill %.3f ms); 0 bytes lost\n",
+	       p->blocks, beside, how_text[p->how], (double)took / 1e6, (double)atomic_load(&by->longest_ns) / 1e6,
+	       (double)atomic_load(&by->before_ns) / 1e6);
+	fflush(stdout);
+}
+
+static void run(struct plan p)
+{
+	shmb_arena *a = p.how == BY_OPEN ? NULL : attach();
+	pid_t holds = p.holder ? start(holder, p.held) : 0;
+	pid_t dead = start(victim, p.blocks), beside = start_bystander();
+	uint64_t took, before = stat_of("recoveries");
+	kill(dead, SIGKILL);
+	waitpid(dead, NULL, 0);
+	atomic_store(&by->go, 1);
+	a = recover(a, p.how, &took);
 	if (stat_of("recoveries") <= before)
 		fail("nothing was recovered", 0);
-	read_all(a, n);
+	read_all(a, p.blocks);
 	atomic_store(&by->stop, 1);
-	if (waitpid(beside, &status, 0) != beside || status)
-		fail("the bystander", 0);
+	expect_end(beside, "the bystander");
 	check_clean();
-	free_all(a, n);
+	if (holds && write(let_go[1], "x", 1) != 1)
+		fail("holder's pipe", errno);
+	if (holds)
+		expect_end(holds, "the holder");
+	free_all(a, p.blocks);
 	shmb_trim(a);
 	expect_nothing();
-	printf("%8zu blocks, %s: recovered in %.3f ms; another's longest malloc %.3f ms (before the kill %.3f ms); 0 bytes lost\n",
-	       n, newcomer ? "a newcomer's open" : "a survivor's trim", (double)took / 1e6,
-	       (double)atomic_load(&by->longest_ns) / 1e6, (double)atomic_load(&by->before_ns) / 1e6);
-	fflush(stdout);
+	say(&p, took);
 	int err = shmb_arena_close(a);
 	if (err)
 		fail("close", err);
 }
 
+/* What the dead held counts, and what lies beside it does not. */
+static void run_all(size_t most, bool full)
+{
+	for (enum how how = BY_OPEN; how <= BY_RECOVER; how++) {
+		run((struct plan){.blocks = FEW, .how = how});
+		run((struct plan){.blocks = most, .how = how});
+	}
+	if (!full)
+		return;
+	for (enum how how = BY_OPEN; how <= BY_RECOVER; how++) {
+		run((struct plan){.blocks = FEW, .how = how, .holder = true, .held = 0});
+		run((struct plan){.blocks = FEW, .how = how, .holder = true, .held = most});
+	}
+}
+
 int main(int argc, char **argv)
 {
-	size_t most = argc > 1 && !strcmp(argv[1], "--full") ? 5000000 : 500000;
+	bool full = argc > 1 && !strcmp(argv[1], "--full");
+	size_t most = full ? MANY_FULL : MANY;
 	shmb_options opt = {.size = CAPACITY, .flags = SHMB_CREATE_ONLY};
 	shmb_options raw = {.size = most * sizeof *refs, .flags = SHMB_CREATE_ONLY};
 	shmb_arena *a = NULL;
@@ -266,13 +350,12 @@ int main(int argc, char **argv)
 		err = shmb_region_leak(shmb_arena_region(a));
 	if (!err)
 		err = shmb_arena_close(a);
+	if (!err && pipe(let_go))
+		err = errno;
 	if (err)
 		fail("begin", err);
 	refs = shmb_region_addr(r);
-	run(10000, true);
-	run(10000, false);
-	run(most, true);
-	run(most, false);
+	run_all(most, full);
 	shmb_remove_name(arena_name);
 	return shmb_region_close(r) != 0;
 }

@@ -216,6 +216,167 @@ START_TEST(spawned_programs_cost_nothing)
 }
 END_TEST
 
+/* ---- asked to recover ------------------------------------------------------------------- */
+
+struct left {
+	pid_t pid;
+	shmb_ref refs[N];
+};
+
+/* A child that attaches on its own, allocates N blocks, frees half, and says where the others are. */
+static struct left *start_victim(void)
+{
+	struct left *l = mmap(NULL, sizeof *l, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int say[2];
+	ck_assert_int_eq(pipe(say), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		static char *p[N];
+		shmb_arena *inherited = a;
+		CHILD_ASSERT(!shmb_arena_open(shmb_region_name(shmb_arena_region(inherited)), NULL, &a));
+		fill(p, 0, 9), fill(p, 1, 9);
+		empty(p, 1, 9);
+		for (unsigned i = 0; i < N; i += 2)
+			l->refs[i] = shmb_ref_of(a, p[i]);
+		CHILD_ASSERT(write(say[1], "x", 1) == 1);
+		for (;;)
+			pause();
+	}
+	close(say[1]);
+	hear(say[0]);
+	close(say[0]);
+	l->pid = pid;
+	return l;
+}
+
+static void kill_victim(const struct left *l)
+{
+	int status;
+	ck_assert_int_eq(kill(l->pid, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(l->pid, &status, 0), l->pid);
+}
+
+/* Its blocks are as they were, and can be freed. */
+static void empty_victim(struct left *l)
+{
+	char *p[N];
+	for (unsigned i = 0; i < N; i += 2) {
+		p[i] = shmb_deref(a, l->refs[i], size_of(i));
+		MUST(p[i] && stamped(p[i], size_of(i), 9 + i), "block %u of the dead", i);
+	}
+	empty(p, 0, 9);
+	munmap(l, sizeof *l);
+}
+
+static uint32_t dead_now(void)
+{
+	shmb_info info;
+	ck_assert_int_eq(shmb_info_name(shmb_region_name(shmb_arena_region(a)), &info), 0);
+	return info.dead;
+}
+
+START_TEST(recover_counts_the_dead)
+{
+	a = arena_new(64 * MIB);
+	ck_assert_int_eq(shmb_recover(a), 0); /* the first call of all */
+	struct left *l = start_victim();
+	ck_assert_int_eq(shmb_recover(a), 0); /* it lives */
+	ck_assert_uint_eq(dead_now(), 0);
+	kill_victim(l);
+	ck_assert_uint_eq(dead_now(), 1);
+	ck_assert_uint_gt(walk_arena(a, false).cached, 0);
+	errno = ERANGE;
+	ck_assert_int_eq(shmb_recover(a), 1);
+	ck_assert_int_eq(shmb_recover(a), 0);
+	ck_assert_int_eq(errno, ERANGE);
+	ck_assert_uint_eq(dead_now(), 0);
+	ck_assert_uint_eq(walk_arena(a, false).threads, 1); /* this thread's */
+	empty_victim(l);
+	all_comes_back();
+	arena_done(a);
+}
+END_TEST
+
+START_TEST(recover_counts_several)
+{
+	struct left *l[3];
+	a = arena_new(64 * MIB);
+	for (unsigned i = 0; i < 3; i++)
+		l[i] = start_victim();
+	kill_victim(l[0]);
+	kill_victim(l[2]);
+	ck_assert_uint_eq(dead_now(), 2);
+	ck_assert_int_eq(shmb_recover(a), 2);
+	kill_victim(l[1]);
+	ck_assert_int_eq(shmb_recover(a), 1);
+	for (unsigned i = 0; i < 3; i++)
+		empty_victim(l[i]);
+	all_comes_back();
+	arena_done(a);
+}
+END_TEST
+
+/* Of many who ask at once one recovers, and the others are told that it was not they. */
+static _Atomic unsigned recovered;
+static pthread_barrier_t together;
+
+static void *asks(void *arena)
+{
+	pthread_barrier_wait(&together);
+	atomic_fetch_add(&recovered, (unsigned)shmb_recover(arena));
+	return NULL;
+}
+
+START_TEST(recover_by_many_at_once)
+{
+	enum { ASKERS = 6 };
+	pthread_t t[ASKERS];
+	a = arena_new(64 * MIB);
+	shmb_arena *b = arena_again(a);
+	ck_assert_int_eq(pthread_barrier_init(&together, NULL, ASKERS), 0);
+	for (unsigned round = 0; round < 20 / SLOW; round++) {
+		struct left *l = start_victim();
+		kill_victim(l);
+		atomic_store(&recovered, 0);
+		for (unsigned i = 0; i < ASKERS; i++)
+			ck_assert_int_eq(pthread_create(&t[i], NULL, asks, i % 2 ? a : b), 0);
+		for (unsigned i = 0; i < ASKERS; i++)
+			pthread_join(t[i], NULL);
+		ck_assert_uint_eq(atomic_load(&recovered), 1);
+		empty_victim(l);
+	}
+	arena_done(b);
+	all_comes_back();
+	arena_done(a);
+}
+END_TEST
+
+/* Who looks only, is told 0; so is a child that finds its parent's dead: its first call attaches, which recovers. */
+START_TEST(recover_read_only_and_in_a_child)
+{
+	shmb_options opt = {.flags = SHMB_READ_ONLY};
+	shmb_arena *r;
+	a = arena_new(64 * MIB);
+	struct left *l = start_victim();
+	kill_victim(l);
+	ck_assert_int_eq(shmb_arena_open(shmb_region_name(shmb_arena_region(a)), &opt, &r), 0);
+	ck_assert_int_eq(shmb_recover(r), 0);
+	ck_assert_int_eq(shmb_arena_close(r), 0);
+	ck_assert_uint_eq(dead_now(), 1);
+	pid_t pid = fork();
+	if (pid == 0) {
+		CHILD_ASSERT(shmb_recover(a) == 0 && dead_now() == 0);
+		CHILD_ASSERT(shmb_arena_close(a) == 0);
+		_exit(0);
+	}
+	expect_exit(pid, 0);
+	ck_assert_int_eq(shmb_recover(a), 0);
+	empty_victim(l);
+	all_comes_back();
+	arena_done(a);
+}
+END_TEST
+
 /* ---- forks under threads ----------------------------------------------------------------- */
 
 static _Atomic bool stop;
@@ -330,7 +491,7 @@ START_TEST(a_child_without_a_slot_gets_enomem_and_no_more)
 			errno = 0;
 			void *q = shmb_malloc(a, 100);
 			bool last = n == SHMB_SLOTS - 61;
-			bool right = (last ? !q && errno == ENOMEM : q != NULL) && stamped(p, 100, 3);
+			bool right = (last ? !q && errno == ENOMEM : q != NULL) && stamped(p, 100, 3) && !shmb_recover(a);
 			CHILD_ASSERT(write(done[1], right ? "y" : "n", 1) == 1);
 			CHILD_ASSERT(read(gate[0], &c, 1) == 0);
 			_exit(0);
@@ -397,6 +558,8 @@ int main(void)
 {
 	return TESTS_RUN("fork", blocks_go_both_ways, parent_and_child_at_the_same_time, generations,
 	                 a_childs_end_leaves_the_region, exec_ends_the_tenure, spawned_programs_cost_nothing,
+	                 recover_counts_the_dead, recover_counts_several, recover_by_many_at_once,
+	                 recover_read_only_and_in_a_child,
 	                 three_hundred_forks_under_three_busy_threads, many_children_at_once,
 	                 a_child_without_a_slot_gets_enomem_and_no_more, a_childs_thread_records_are_its_own);
 }

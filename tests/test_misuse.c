@@ -334,6 +334,7 @@ AFTER_CLOSE(malloc_after_close, "shmb_malloc", (void)shmb_malloc(a, 10))
 AFTER_CLOSE(realloc_after_close, "shmb_realloc", (void)shmb_realloc(a, large, 10))
 AFTER_CLOSE(usable_size_after_close, "shmb_usable_size", (void)shmb_usable_size(a, small))
 AFTER_CLOSE(trim_after_close, "shmb_trim", shmb_trim(a))
+AFTER_CLOSE(recover_after_close, "shmb_recover", (void)shmb_recover(a))
 
 START_TEST(close_twice_is_refused)
 {
@@ -378,5 +379,5 @@ int main(void)
 	                 wild_in_the_header, wild_past_the_end, wild_in_a_free_unit, wild_in_a_page_of_no_blocks,
 	                 wild_misaligned_in_a_free_unit, wild_where_nothing_ever_was, free_after_close,
 	                 malloc_after_close, realloc_after_close, usable_size_after_close, trim_after_close,
-	                 close_twice_is_refused, free_read_only);
+	                 recover_after_close, close_twice_is_refused, free_read_only);
 }

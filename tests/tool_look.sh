@@ -44,7 +44,7 @@ declare -A pid ref
 start() {
 	local in=$((20 + $1)) word
 	rm -f "$work/in" "$work/said" && mkfifo "$work/in" "$work/said"
-	"$helper" "${@:2}" <"$work/in" >"$work/said" 21>&- 22>&- 23>&- 24>&- & # nor hold the others' inputs open
+	"$helper" "${@:2}" <"$work/in" >"$work/said" 21>&- 22>&- 23>&- 24>&- 25>&- 26>&- & # nor hold the others' inputs open
 	pid[$1]=$!
 	eval "exec $in>\"\$work/in\" 9<\"\$work/said\""
 	read -r -u 9 -t 60 ref["$1"]
@@ -56,21 +56,22 @@ finish() { # finish N
 	eval "exec $((20 + $1))>&-"
 	wait "${pid[$1]}"
 }
+shot() { { kill -KILL "${pid[$1]}" && wait "${pid[$1]}" || true; } 2>/dev/null; } # shot N
 killed() { ("$helper" "$@" >/dev/null; exit $?) 2>/dev/null || true; } # the inner shell's message goes nowhere
 
 arena=${prefix}arena raw=${prefix}raw kept=${prefix}kept foreign=${prefix}foreign
 start 1 arena $arena wait
 start 2 raw $raw wait
-"$helper" arena $kept leak >"$work/kept-ref"
+"$helper" arena $kept leak >"$work/kept-ref" # and exits without closing it: one that is dead in there
 printf 'not ours\n' >/dev/shm$foreign
 
 # ---- ls ------------------------------------------------------------------------------
 
 run ls
-verify "ls: a line with the arena's name, kind, owner" grep -qE "^$arena +arena +pid ${pid[1]} +1 .* 4\.0 MiB +0600 preload_region" "$work/out"
-verify "ls: the raw region" grep -qE "^$raw +raw +(alive|pid ${pid[2]}) +1 .* 0640" "$work/out"
-verify "ls: the kept one" grep -qE "^$kept +arena +kept +0 " "$work/out"
-verify "ls: columns have names" grep -qE '^NAME +KIND +OWNER +ATTACHED' "$work/out"
+verify "ls: a line with the arena's name, kind, owner" grep -qE "^$arena +arena +pid ${pid[1]} +1 +0 .* 4\.0 MiB +0600 preload_region" "$work/out"
+verify "ls: the raw region" grep -qE "^$raw +raw +(alive|pid ${pid[2]}) +1 +0 .* 0640" "$work/out"
+verify "ls: the kept one, with one dead" grep -qE "^$kept +arena +kept +0 +1 " "$work/out"
+verify "ls: columns have names" grep -qE '^NAME +KIND +OWNER +ATTACHED +DEAD +MEMORY' "$work/out"
 verify "ls: objects of others are left out" eval '! grep -q "$foreign" "$work/out"'
 run ls --all
 verify "ls --all: objects of others too" grep -qE "^$foreign +other +- " "$work/out"
@@ -78,6 +79,7 @@ run ls --json
 verify "ls --json: jq parses it" jq -e '.regions | length >= 3' "$work/out" >"$work/parsed"
 verify "ls --json: sizes are numbers of bytes" [ "$(field $arena '[.capacity, .attached, (.resident > 600000)] | tojson')" = '[4194304,1,true]' ]
 verify "ls --json: kind, owner, mode, creator" [ "$(field $arena '[.kind, .owner, .mode, .creator] | tojson')" = '["arena","pid '${pid[1]}'","0600","preload_region"]' ]
+verify "ls --json: the dead, also where there are none" [ "$(field $arena .dead) $(field $raw .dead) $(field $kept .dead)" = '0 0 1' ]
 verify "ls --json: raw" [ "$(field $raw '[.kind, .mode, .capacity] | tojson')" = '["raw","0640",10000]' ]
 run ls --json --all
 verify "ls --json --all: other" [ "$(field $foreign .kind)" = other ]
@@ -161,9 +163,11 @@ verify "cat to a full device: status 1, says so" eval '[ $status = 1 ] && [ -s "
 # ---- check ---------------------------------------------------------------------------------------
 
 run check $arena
-verify "check of a region in use: clean, sums exact" eval '[ $status = 0 ] && [ "$(wc -l <"$work/out")" = 1 ] && grep -q "^clean: .*the sums are exact" "$work/out"'
+verify "check of a region in use: clean, sums exact" eval '[ $status = 0 ] && [ "$(wc -l <"$work/out")" = 1 ] && grep -q "^clean: .*the sums are exact$" "$work/out"'
 run check $kept
-verify "check of a kept one: clean" eval '[ $status = 0 ] && grep -q "^clean: " "$work/out"'
+verify "check of a kept one: clean, and what one dead process left" eval '[ $status = 0 ] && [ "$(wc -l <"$work/out")" = 1 ] && grep -q "^clean: .*exact; the caches of 1 dead process wait for recovery, by .shmbind gc.$" "$work/out"'
+run check $kept
+verify "check again: it recovered nobody" grep -q "caches of 1 dead process " "$work/out"
 text='not an arena' fails 1 'that it is no arena' check $raw
 text='No such file' fails 1 'that there is none' check ${prefix}none
 
@@ -380,26 +384,51 @@ verify "rm: a dead one" eval '[ $status = 0 ] && [ ! -e /dev/shm${prefix}dead ]'
 
 # ---- gc, where nobody else's regions are ------------------------------------------------------------------
 
+dead_in() { "$tool" ls --json | jq --arg n "$prefix$1" '.regions[] | select(.name == $n).dead'; }
+recovered_in() { "$tool" stats --json "$prefix$1" | jq .recoveries; }
 gc_rows() {
 	start 1 arena ${prefix}lives wait
 	start 2 raw ${prefix}lives-raw wait
 	start 3 arena ${prefix}attached wait
-	start 4 attach ${prefix}attached
-	{ kill -KILL "${pid[3]}" && wait "${pid[3]}" || true; } 2>/dev/null
+	start 4 attach ${prefix}attached wait
+	run ls
+	verify "ls where nobody is dead: no such column" eval '[ $status = 0 ] && grep -qE "^NAME +KIND +OWNER +ATTACHED +MEMORY" "$work/out"'
+	shot 3
+	start 5 attach ${prefix}lives wait
+	start 6 attach ${prefix}lives wait
+	shot 5
+	shot 6
 	killed arena ${prefix}dead kill
 	killed raw ${prefix}dead-raw kill
 	"$helper" arena ${prefix}kept leak >/dev/null
 	: >/dev/shm${prefix}foreign
 	all=$(ls /dev/shm)
+	run ls
+	verify "ls: two dead where the owner lives, one where it is dead too" eval 'grep -qE "^${prefix}lives +arena +pid ${pid[1]} +1 +2 " "$work/out" && grep -qE "^${prefix}attached +arena +dead +1 +1 " "$work/out"'
+	run check ${prefix}lives
+	verify "check: what two dead processes left, and gc" eval '[ $status = 0 ] && grep -q "^clean: .*exact; the caches of 2 dead processes wait for recovery, by .shmbind gc.$" "$work/out"'
+	run check ${prefix}attached
+	verify "check where gc would remove: the next open" eval '[ $status = 0 ] && grep -q "; the caches of 1 dead process wait for recovery, by the next open$" "$work/out"'
 	run gc --dry-run
 	verify "gc --dry-run: says the two dead ones, removes nothing" eval '[ $status = 0 ] && [ "$(grep -c "would be removed" "$work/out")" = 2 ] && [ "$(ls /dev/shm)" = "$all" ] && grep -q "^${prefix}dead: would" "$work/out" && grep -q "^${prefix}dead-raw: would" "$work/out"'
 	verify "gc --dry-run: says why another is spared" grep -q "^${prefix}attached: its owner is dead, but 1 process is attached: spared" "$work/out"
+	verify "gc --dry-run: says who would be recovered, where the owner lives and in the kept one" [ "$(grep recovered "$work/out")" = "$(printf '%s\n' "${prefix}kept: 1 dead process would be recovered" "${prefix}lives: 2 dead processes would be recovered")" ]
+	verify "gc --dry-run: recovers nobody" [ "$(dead_in lives) $(dead_in kept) $(recovered_in lives) $(recovered_in kept)" = '2 1 0 0' ]
+	run gc --dry-run
 	verify "gc --dry-run: the sum" grep -q '^2 regions would go, ' "$work/out"
 	run gc
 	verify "gc: removes the two dead ones" eval '[ $status = 0 ] && [ "$(grep -c ": removed" "$work/out")" = 2 ] && grep -q "^2 regions, " "$work/out"'
+	verify "gc: recovers, where the owner lives and in the kept one" [ "$(grep recovered "$work/out")" = "$(printf '%s\n' "${prefix}kept: 1 dead process recovered" "${prefix}lives: 2 dead processes recovered")" ]
+	verify "gc: and they are, with gc itself, which came and went" [ "$(dead_in lives) $(dead_in kept) $(recovered_in lives) $(recovered_in kept)" = '0 0 3 2' ]
+	verify "gc: has not been in the one that is spared" [ "$(dead_in attached) $(recovered_in attached)" = '1 0' ]
+	run check ${prefix}lives
+	verify "check: clean, nobody waits for recovery" eval '[ $status = 0 ] && grep -q "^clean: .*exact$" "$work/out"'
+	run ls
+	verify "ls: the owners are who they were" eval 'grep -qE "^${prefix}lives +arena +pid ${pid[1]} +1 +0 " "$work/out" && grep -qE "^${prefix}kept +arena +kept +0 +0 " "$work/out" && grep -qE "^${prefix}attached +arena +dead +1 +1 " "$work/out"'
+	run gc
 	verify "gc: spares the living, the attached, the kept, the foreign" [ "$(ls /dev/shm | tr '\n' ' ')" = "$(printf '%s\n' ${prefix#/}{attached,foreign,kept,lives,lives-raw} | sort | tr '\n' ' ')" ]
 	run gc
-	verify "gc again: nothing to do" grep -q '^0 regions, 0 B' "$work/out"
+	verify "gc again: nothing to do" eval 'grep -q "^0 regions, 0 B" "$work/out" && ! grep -q recovered "$work/out"'
 	run gc --force
 	verify "gc --force: the attached one too, nothing else" eval '[ $status = 0 ] && [ ! -e /dev/shm${prefix}attached ] && [ "$(ls /dev/shm | wc -l)" = 4 ]'
 	verify "  whose process lives on" kill -0 "${pid[4]}"
@@ -414,7 +443,7 @@ gc_rows() {
 	verify "gc where there is nothing: status 0" [ $status = 0 ]
 }
 if unshare -m true 2>"$work/why"; then
-	export -f gc_rows run verify start finish killed
+	export -f gc_rows run verify start finish shot killed dead_in recovered_in
 	export tool helper prefix work
 	rows=$((rows + 1))
 	unshare -m bash -eu -c 'mount -t tmpfs -o size=256m tmpfs /dev/shm; failures=0 rows=0; declare -A pid ref; gc_rows; exit $failures' || failures=$((failures + 1))

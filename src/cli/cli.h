@@ -39,6 +39,7 @@ void to_stdout(void *opaque, const char *text);
 /* A table that prints as JSON where asked to, from libsmartcols. */
 struct libscols_table *table_new(const char *name, bool json);
 void table_column(struct libscols_table *t, const char *name, bool right, bool number);
+void table_hide(struct libscols_table *t, unsigned column);
 void table_print(struct libscols_table *t);
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct sweep {
 	bool dry, force, failed;
@@ -11,10 +12,52 @@ struct sweep {
 	uint64_t bytes;
 };
 
+static bool gone(int err)
+{
+	return err == SHMB_EGONE || err == ENOENT;
+}
+
+/* Attaching recovers: nothing else is asked of the arena, so that no box of a type unknown here is dropped. */
+static int recover(const shmb_info *i, unsigned *n)
+{
+	shmb_options opt = {.flags = SHMB_ATTACH_ONLY};
+	shmb_info after = {.dead = 0};
+	shmb_arena *a;
+	int err = shmb_arena_open(i->name, &opt, &a);
+	if (err)
+		return err;
+	err = shmb_info_name(i->name, &after);
+	*n = after.dead < i->dead ? i->dead - after.dead : 0;
+	int closed = shmb_arena_close(a);
+	return err && !gone(err) ? err : closed;
+}
+
+static void consider_dead(struct sweep *s, const shmb_info *i)
+{
+	unsigned n = i->dead;
+	if (i->kind != SHMB_KIND_ARENA || !n || i->uid != geteuid()) /* who may write to another user's may harm us */
+		return;
+	int err = s->dry ? 0 : recover(i, &n);
+	if (err && !gone(err)) {
+		complain("gc", "%s: %s", i->name, shmb_strerror(err));
+		s->failed = true;
+	}
+	if (!err && n)
+		printf("%s: %u dead process%s %srecovered\n", i->name, n, n == 1 ? "" : "es", s->dry ? "would be " : "");
+}
+
+/*
+ * A dead owner's region is not attached to for its other dead: it goes as a
+ * whole once nobody is there, and till then it waits to be claimed, by an open
+ * that recovers them. To attach would at best (SHMB_ATTACH_ONLY) keep another
+ * gc from removing it, at worst claim it for a process that does not want it.
+ */
 static int consider(void *opaque, const shmb_info *i)
 {
 	struct sweep *s = opaque;
 	char buf[24];
+	if (i->owner == SHMB_OWNER_LIVE || i->owner == SHMB_OWNER_NONE)
+		consider_dead(s, i);
 	if (i->owner != SHMB_OWNER_DEAD)
 		return 0;
 	if (i->attached && !s->force) {
@@ -23,7 +66,7 @@ static int consider(void *opaque, const shmb_info *i)
 		return 0;
 	}
 	int err = s->dry ? 0 : shmb_reap_name(i->name, s->force);
-	if (err == SHMB_EOWNED || err == SHMB_EGONE || err == ENOENT)
+	if (err == SHMB_EOWNED || gone(err))
 		return 0; /* somebody claimed or removed it meanwhile */
 	if (err) {
 		complain("gc", "%s: %s", i->name, shmb_strerror(err));
@@ -56,10 +99,12 @@ static int run_gc(int argc, char **argv)
 }
 
 const struct verb verb_gc = {
-	"gc", run_gc, "[--dry-run] [--force]", "Removes regions whose owner died without removing them",
-	"Only regions of this library, not leaked, whose owner the kernel says is gone. One\n"
-	"that processes are still attached to is spared.\n\n"
-	"  --dry-run   says what would go\n"
+	"gc", run_gc, "[--dry-run] [--force]", "Removes regions whose owner died, recovers dead processes",
+	"Removed are only regions of this library, not leaked, whose owner the kernel says\n"
+	"is gone. One that processes are still attached to is spared.\n\n"
+	"In your arenas that live on or were leaked, what processes that ended attached\n"
+	"held in their caches is handed on; for that gc attaches for a moment.\n\n"
+	"  --dry-run   says what would go and what would be recovered; attaches to nothing\n"
 	"  --force     those with processes attached too; they keep their memory\n"};
 
 static int run_rm(int argc, char **argv)

@@ -8,8 +8,10 @@
 
 struct listing {
 	struct libscols_table *table;
-	bool json, all;
+	bool json, all, dead; /* dead: some region has any */
 };
+
+enum { COLUMN_DEAD = 4 };
 
 static const char *kind_word(enum shmb_kind k)
 {
@@ -48,11 +50,14 @@ static int add(void *opaque, const shmb_info *i)
 	scols_line_set_data(line, 2, owner_word(i, buf));
 	snprintf(buf, sizeof buf, "%" PRIu32, i->attached);
 	scols_line_set_data(line, 3, buf);
-	bytes_cell(line, 4, i->resident, l->json);
-	bytes_cell(line, 5, i->kind == SHMB_KIND_ARENA ? i->capacity : i->size, l->json);
+	snprintf(buf, sizeof buf, "%" PRIu32, i->dead);
+	scols_line_set_data(line, COLUMN_DEAD, buf);
+	l->dead |= i->dead != 0;
+	bytes_cell(line, 5, i->resident, l->json);
+	bytes_cell(line, 6, i->kind == SHMB_KIND_ARENA ? i->capacity : i->size, l->json);
 	snprintf(buf, sizeof buf, "%04o", (unsigned)i->mode);
-	scols_line_set_data(line, 6, buf);
-	scols_line_set_data(line, 7, i->creator);
+	scols_line_set_data(line, 7, buf);
+	scols_line_set_data(line, 8, i->creator);
 	return 0;
 }
 
@@ -72,11 +77,14 @@ static int run(int argc, char **argv)
 	table_column(l.table, l.json ? "kind" : "KIND", false, false);
 	table_column(l.table, l.json ? "owner" : "OWNER", false, false);
 	table_column(l.table, l.json ? "attached" : "ATTACHED", true, true);
+	table_column(l.table, l.json ? "dead" : "DEAD", true, true);
 	table_column(l.table, l.json ? "resident" : "MEMORY", true, true);
 	table_column(l.table, l.json ? "capacity" : "CAPACITY", true, true);
 	table_column(l.table, l.json ? "mode" : "MODE", false, false);
 	table_column(l.table, l.json ? "creator" : "MADE BY", false, false);
 	int err = shmb_list(add, &l);
+	if (!l.json && !l.dead)
+		table_hide(l.table, COLUMN_DEAD);
 	table_print(l.table);
 	return result(&verb_ls, "/dev/shm", err);
 }
@@ -85,7 +93,9 @@ const struct verb verb_ls = {
 	"ls", run, "[--all] [--json]", "Lists the regions in the shm directory",
 	"OWNER is the process that removes the region when it ends; dead: it is gone, and\n"
 	"the next open claims the region or `shmbind gc` removes it; kept: leaked on\n"
-	"purpose. ATTACHED counts processes (raw regions: 1 for any number of them).\n"
-	"MEMORY is what is in use, CAPACITY what could be.\n\n"
+	"purpose. ATTACHED counts processes (raw regions: 1 for any number of them). DEAD,\n"
+	"there where any are, counts those that ended attached and whose caches wait for\n"
+	"recovery: by the next open, or `shmbind gc`. MEMORY is what is in use, CAPACITY\n"
+	"what could be.\n\n"
 	"  --all    objects of other programs too\n"
 	"  --json   for machines; sizes in bytes\n"};

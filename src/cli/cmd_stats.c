@@ -38,4 +38,5 @@ const struct verb verb_check = {
 	"check", run_check, "NAME", "Walks every invariant of an arena region, without trusting it",
 	"Works on a region in use and on what a crash left, changes nothing. Prints one line\n"
 	"for each contradiction, then the sums; says whether anybody was writing, since\n"
-	"only then can they be off. Exit status 3 where there were contradictions.\n"};
+	"only then can they be off, and how many dead processes' caches wait for recovery.\n"
+	"Exit status 3 where there were contradictions.\n"};

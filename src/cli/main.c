@@ -102,6 +102,11 @@ void table_column(struct libscols_table *t, const char *name, bool right, bool n
 		scols_column_set_json_type(c, SCOLS_JSON_NUMBER);
 }
 
+void table_hide(struct libscols_table *t, unsigned column)
+{
+	scols_column_set_flags(scols_table_get_column(t, column), SCOLS_FL_HIDDEN);
+}
+
 void table_print(struct libscols_table *t)
 {
 	scols_print_table(t);

@@ -3,7 +3,7 @@
  *
  *   preload_region arena NAME wait|leak|kill   an arena of 4 MiB; see make_blocks()
  *   preload_region raw NAME wait|leak|kill     a raw region of 10000 bytes, a text first
- *   preload_region attach NAME                 attaches to the arena and waits
+ *   preload_region attach NAME wait|kill       attaches to the arena; blocks in use and in caches
  *   preload_region layout NAME                 where the tables of the arena are, as shell variables
  *
  * The first line is the ref of the block with the known text (arena) or "-";
@@ -92,13 +92,14 @@ static void run_raw(const char *name, const char *how)
 	end(r, how);
 }
 
-static void run_attach(const char *name)
+static void run_attach(const char *name, const char *how)
 {
 	shmb_options opt = {.flags = SHMB_ATTACH_ONLY};
 	shmb_arena *a;
 	done(shmb_arena_open(name, &opt, &a), name);
-	dprintf(STDOUT_FILENO, "-\n");
-	wait_for_end_of_input();
+	shmb_free(a, filled(a, 300));
+	dprintf(STDOUT_FILENO, "0x%" PRIx64 "\n", shmb_ref_of(a, filled(a, 200)));
+	end(shmb_arena_region(a), how);
 }
 
 static void run_layout(const char *name)
@@ -123,8 +124,8 @@ int main(int argc, char **argv)
 		run_arena(argv[2], argv[3]);
 	else if (!strcmp(what, "raw") && argc == 4)
 		run_raw(argv[2], argv[3]);
-	else if (!strcmp(what, "attach"))
-		run_attach(argv[2]);
+	else if (!strcmp(what, "attach") && argc == 4)
+		run_attach(argv[2], argv[3]);
 	else if (!strcmp(what, "layout"))
 		run_layout(argv[2]);
 	else
