@@ -7,10 +7,10 @@
  * or first used by a forked child, and a bucket's where it commits a page.
  *   1 setup_lock (tenure.c)        2 a bucket's lock (lock.c, directory.c)
  *   3 jemalloc's own               4 pages.lock (page.c)
- *   5 a depot's lock: tried only
+ *   5 a depot's lock: tried only   6 the one that keeps forks off (lease.c)
  *
  * The second and the fifth are in the region. DEBUG=1 builds assert the order
- * (lock.c). A bucket's lock is the only one anybody in another process waits for.
+ * of the first five (lock.c); nothing is locked under the sixth. A bucket's lock is the only one anybody in another process waits for.
  */
 #ifndef SHMB_ARENA_H
 #define SHMB_ARENA_H

@@ -34,6 +34,7 @@ struct victims {
 	bool is[SLOTS];
 	holder_t hold[SLOTS];
 	unsigned n;
+	bool quick; /* all of them are registered for the quick barrier */
 };
 
 static bool evictor_lock(struct shmb_arena *a)
@@ -69,6 +70,7 @@ static void choose(struct shmb_arena *a, struct victims *v)
 		if (!atomic_compare_exchange_strong(&s->hold, &was, word))
 			continue;
 		v->is[i] = true;
+		v->quick &= atomic_load(&s->quick) != 0;
 		v->hold[i] = hold_make(i, word >> 1);
 		v->n++;
 		if (atomic_load(&s->busy))
@@ -119,14 +121,14 @@ static void take(struct shmb_arena *a, struct victims *v)
 
 void evict_idle(struct shmb_arena *a)
 {
-	struct victims v = {.n = 0};
+	struct victims v = {.quick = true};
 	if (!evictor_lock(a))
 		return;
 	recover_stale(a); /* what an evictor that was killed has left */
 	choose(a, &v);
 	if (v.n) {
 		close_records(a, &v);
-		if (!sys_barrier()) {
+		if (!sys_barrier(v.quick)) {
 			await_marks(a, &v);
 			take(a, &v);
 		}

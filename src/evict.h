@@ -6,7 +6,7 @@
 
 /*
  * Takes the holds of all other processes that are in no slow path for as long
- * as a barrier takes, some milliseconds, and hands on what records and inboxes
+ * as a barrier takes, and hands on what records and inboxes
  * list for them; the units are orphaned. Does nothing where another process is
  * at it, or where the kernel has no such barrier. The caller has a tenure.
  */

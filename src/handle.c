@@ -48,6 +48,7 @@ static void setup(void)
 {
 	heap_setup();
 	context_setup();
+	lease_setup();
 	ASSERT(pthread_atfork(setup_lock, setup_unlock, fork_child) == 0);
 }
 

@@ -169,7 +169,8 @@ struct slot_shm {
 	_Atomic uint32_t moving;    /* in recovery: magazine between the inbox and another place */
 	_Atomic uint32_t hold, busy;
 	_Atomic uint32_t sweeping;  /* as moving, of the evictor */
-	uint32_t reserved[35];
+	_Atomic uint32_t quick;     /* 1: registered for the quick barrier */
+	uint32_t reserved[34];
 };
 static_assert(sizeof(struct slot_shm) == 256, "four lines");
 

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 
@@ -34,6 +35,33 @@ static uint64_t process_birth(void)
 	return atomic_load(w);
 }
 
+/* ---- forks ------------------------------------------------------------------------- */
+
+static pthread_mutex_t forks = PTHREAD_MUTEX_INITIALIZER;
+
+static void lock_forks(void) { pthread_mutex_lock(&forks); }
+static void unlock_forks(void) { pthread_mutex_unlock(&forks); }
+static void handle_forks(void) { ASSERT(pthread_atfork(lock_forks, unlock_forks, unlock_forks) == 0); }
+
+void lease_setup(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, handle_forks);
+}
+
+void lease_guard(void)
+{
+	lease_setup();
+	lock_forks();
+}
+
+void lease_unguard(void)
+{
+	unlock_forks();
+}
+
+/* ---- taking ------------------------------------------------------------------------ */
+
 /* Pins the description behind `fd` with a page and closes the descriptor. */
 static int lease_pin(int fd, struct lease *out)
 {
@@ -49,52 +77,70 @@ static int lease_pin(int fd, struct lease *out)
 	return err;
 }
 
+static int pin_or_close(int err, int own, struct lease *out)
+{
+	if (!err)
+		return lease_pin(own, out);
+	sys_close(own);
+	return err;
+}
+
+/* Takes the first free byte through a description that is this lease's own. */
+static int take_first(int own, uint64_t first, uint64_t n, uint64_t *which)
+{
+	int err = EAGAIN;
+	for (uint64_t i = 0; i < n && (err == EAGAIN || err == EACCES); i++) {
+		err = sys_lock(own, F_WRLCK, first + i, false);
+		if (!err && which)
+			*which = i;
+	}
+	return err == EACCES ? EAGAIN : err;
+}
+
+static int take_owner(int own)
+{
+	int err = sys_lock(own, F_WRLCK, LEASE_OWNER, false);
+	if (!err)
+		err = sys_lock(own, F_WRLCK, LEASE_WATCH, true); /* held by none but a reaper about to end */
+	return err == EACCES ? EAGAIN : err;
+}
+
 int lease_take(int fd, uint64_t first, uint64_t n, struct lease *out, uint64_t *which)
 {
 	int own;
+	lease_guard();
 	int err = sys_reopen(fd, O_RDWR, &own);
-	if (err)
-		return err;
-	for (uint64_t i = 0; i < n; i++) {
-		err = sys_lock(own, F_WRLCK, first + i, false);
-		if (!err) {
-			if (which)
-				*which = i;
-			return lease_pin(own, out);
-		}
-		if (err != EAGAIN && err != EACCES)
-			break;
-		err = EAGAIN;
+	if (!err) {
+		err = take_first(own, first, n, which);
+		err = pin_or_close(err, own, out);
 	}
-	sys_close(own);
+	lease_unguard();
 	return err;
 }
 
 int lease_take_owner(int fd, struct lease *out)
 {
 	int own;
+	lease_guard();
 	int err = sys_reopen(fd, O_RDWR, &own);
-	if (err)
-		return err;
-	err = sys_lock(own, F_WRLCK, LEASE_OWNER, false);
-	if (!err)
-		err = sys_lock(own, F_WRLCK, LEASE_WATCH, true); /* held by none but a reaper about to end */
-	if (!err)
-		return lease_pin(own, out);
-	sys_close(own);
-	return err == EACCES ? EAGAIN : err;
+	if (!err) {
+		err = take_owner(own);
+		err = pin_or_close(err, own, out);
+	}
+	lease_unguard();
+	return err;
 }
 
 int lease_share(int fd, uint64_t byte, struct lease *out)
 {
 	int own;
+	lease_guard();
 	int err = sys_reopen(fd, O_RDONLY, &own);
-	if (err)
-		return err;
-	err = sys_lock(own, F_RDLCK, byte, false);
-	if (!err)
-		return lease_pin(own, out);
-	sys_close(own);
+	if (!err) {
+		err = sys_lock(own, F_RDLCK, byte, false);
+		err = pin_or_close(err, own, out);
+	}
+	lease_unguard();
 	return err;
 }
 

@@ -27,6 +27,15 @@ struct lease {
 	uint64_t birth; /* of that process: a child in a new pid namespace may have the pid again */
 };
 
+/*
+ * Between opening a description and closing its descriptor no fork may come,
+ * or the child would have the lease too. lease_setup(): before the first use,
+ * and before fork handlers of locks under which leases are taken.
+ */
+void lease_setup(void);
+void lease_guard(void);
+void lease_unguard(void);
+
 /* Takes the first free byte of [first, first + n) of the file behind `fd`. EAGAIN: all are held. */
 int lease_take(int fd, uint64_t first, uint64_t n, struct lease *out, uint64_t *which);
 

@@ -32,6 +32,7 @@ static void close_all_but(int fd)
 static _Noreturn void reaper_main(const struct shmb_region *r, int fd)
 {
 	sigset_t all;
+	lease_unguard(); /* as it was at the fork */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, "shmb-reaper");
@@ -50,6 +51,7 @@ int region_reaper(const struct shmb_region *r, int fd)
 	int err = sys_reopen(fd, O_RDWR, &own);
 	if (err)
 		return err;
+	lease_guard();
 	pid_t child = _Fork();
 	if (child == 0) {
 		setsid();
@@ -58,6 +60,7 @@ int region_reaper(const struct shmb_region *r, int fd)
 			reaper_main(r, own);
 		_exit(grandchild < 0);
 	}
+	lease_unguard();
 	err = child < 0 ? EAGAIN : 0;
 	sys_close(own);
 	int status = 0; /* a program that waits for any child may have been quicker: then trust it */

@@ -103,9 +103,12 @@ int region_reap(int fd, const char *canonical)
 {
 	struct stat st;
 	int own;
+	lease_guard();
 	int err = sys_reopen(fd, O_RDWR, &own);
-	if (err)
+	if (err) {
+		lease_unguard();
 		return err;
+	}
 	err = sys_lock(own, F_WRLCK, LEASE_REAP, false); /* first: tells openers what holds OWNER */
 	if (!err)
 		err = sys_lock(own, F_WRLCK, LEASE_OWNER, false);
@@ -116,6 +119,7 @@ int region_reap(int fd, const char *canonical)
 	if (!err)
 		err = st.st_mode & S_ISVTX ? region_unlink_if_same(own, canonical) : EPERM;
 	sys_close(own);
+	lease_unguard();
 	return err;
 }
 

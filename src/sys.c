@@ -194,9 +194,14 @@ int sys_wipeonfork(void *addr, uint64_t len)
 	return RESULT(madvise(addr, len, MADV_WIPEONFORK));
 }
 
-int sys_barrier(void)
+int sys_barrier(bool quick)
 {
-	return RESULT(syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0));
+	return RESULT(syscall(SYS_membarrier, quick ? MEMBARRIER_CMD_GLOBAL_EXPEDITED : MEMBARRIER_CMD_GLOBAL, 0, 0));
+}
+
+int sys_barrier_register(void)
+{
+	return RESULT(syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0));
 }
 
 int sys_populate(void *addr, uint64_t len)

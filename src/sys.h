@@ -37,7 +37,13 @@ int sys_unmap(void *addr, uint64_t len);
 int sys_protect(void *addr, uint64_t len, int prot);
 int sys_dontfork(void *addr, uint64_t len);
 int sys_wipeonfork(void *addr, uint64_t len);
-int sys_barrier(void); /* every thread that runs anywhere passes a full memory barrier; takes milliseconds */
+/*
+ * Every thread that runs anywhere passes a full memory barrier: takes 10 ms and
+ * more. quick: those of processes that registered do, in microseconds.
+ * Registering is as quick as long as the process has one thread.
+ */
+int sys_barrier(bool quick);
+int sys_barrier_register(void);
 int sys_populate(void *addr, uint64_t len); /* ENOMEM: the file system is full */
 int sys_punch(void *addr, uint64_t len);    /* gives the pages back; reads zero afterwards */
 

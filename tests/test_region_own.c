@@ -8,6 +8,8 @@
 #include "window.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -459,6 +461,51 @@ START_TEST(a_reaper_does_not_hold_other_regions)
 }
 END_TEST
 
+static _Atomic int attaching;
+
+static void *attaches_and_leaves(void *name)
+{
+	while (atomic_load(&attaching)) {
+		shmb_region *r = raw_get(name, 4096, 0, SHMB_ATTACHED);
+		ck_assert_int_eq(shmb_region_close(r), 0);
+	}
+	return NULL;
+}
+
+/* A child of a fork in the middle of it must not go on holding what its parent held for a moment. */
+START_TEST(forks_beside_an_attach_hold_nothing)
+{
+	enum { CHILDREN = 400 };
+	const char *name = named("beside");
+	pthread_t t;
+	pid_t pids[CHILDREN];
+	int hold[2];
+	char c;
+	shmb_info info;
+	shmb_region *r = raw_get(name, 4096, 0, SHMB_CREATED);
+	ck_assert_int_eq(shmb_region_leak(r), 0);
+	ck_assert_int_eq(shmb_region_close(r), 0);
+	ck_assert_int_eq(pipe(hold), 0);
+	atomic_store(&attaching, 1);
+	ck_assert_int_eq(pthread_create(&t, NULL, attaches_and_leaves, (void *)(uintptr_t)name), 0);
+	for (unsigned i = 0; i < CHILDREN; i++) {
+		pids[i] = fork();
+		if (pids[i] == 0) {
+			close(hold[1]);
+			_exit((int)read(hold[0], &c, 1)); /* never uses the library */
+		}
+	}
+	atomic_store(&attaching, 0);
+	pthread_join(t, NULL);
+	ck_assert_int_eq(shmb_info_name(name, &info), 0);
+	ck_assert_uint_eq(info.attached, 0);
+	close(hold[1]);
+	for (unsigned i = 0; i < CHILDREN; i++)
+		ck_assert_int_eq(waitpid(pids[i], NULL, 0), pids[i]);
+	ck_assert_int_eq(shmb_remove_name(name), 0);
+}
+END_TEST
+
 START_TEST(errno_is_left_alone)
 {
 	shmb_region *r;
@@ -497,6 +544,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, closing_leaves_nothing);
 	tcase_add_test(tc, a_reaper_does_not_hold_other_regions);
 	tcase_add_test(tc, errno_is_left_alone);
+	tcase_add_test(tc, forks_beside_an_attach_hold_nothing);
 	suite_add_tcase(s, tc);
 	return s;
 }
