@@ -26,6 +26,7 @@ verify() { # verify TEXT COMMAND...
 		failures=$((failures + 1))
 	fi
 }
+parses() { jq -e "$1" "$work/out" >"$work/parsed"; } # parses FILTER: JSON of which that is true
 run() { # run ARG...: the tool; $status, $work/out, $work/err
 	status=0
 	"$tool" "$@" >"$work/out" 2>"$work/err" || status=$?
@@ -76,7 +77,7 @@ verify "ls: objects of others are left out" eval '! grep -q "$foreign" "$work/ou
 run ls --all
 verify "ls --all: objects of others too" grep -qE "^$foreign +other +- " "$work/out"
 run ls --json
-verify "ls --json: jq parses it" jq -e '.regions | length >= 3' "$work/out" >"$work/parsed"
+verify "ls --json: jq parses it" parses '.regions | length >= 3'
 verify "ls --json: sizes are numbers of bytes" [ "$(field $arena '[.capacity, .attached, (.resident > 600000)] | tojson')" = '[4194304,1,true]' ]
 verify "ls --json: kind, owner, mode, creator" [ "$(field $arena '[.kind, .owner, .mode, .creator] | tojson')" = '["arena","pid '${pid[1]}'","0600","preload_region"]' ]
 verify "ls --json: the dead, also where there are none" [ "$(field $arena .dead) $(field $raw .dead) $(field $kept .dead)" = '0 0 1' ]
@@ -87,7 +88,7 @@ odd=$'shmb-test-'$$$'-odd "quoted" \\ \e[31m\nline \xff\xfe'
 : >"/dev/shm/$odd"
 run ls --all --json
 verify "ls --json: a name with quotes, newline, escape, no UTF-8: still JSON" \
-	jq -e '[.regions[] | select(.name | startswith("/shmb-test-'$$'-odd \"quoted\""))] | length == 1' "$work/out" >"$work/parsed"
+	parses '[.regions[] | select(.name | startswith("/shmb-test-'$$'-odd \"quoted\""))] | length == 1'
 run ls --all
 verify "ls: that name sends nothing to the terminal" eval '! grep -q "$(printf "\033")" "$work/out" && [ "$(grep -c "shmb-test-'$$'-odd" "$work/out")" = 1 ]'
 rm -f "/dev/shm/$odd"
@@ -98,7 +99,7 @@ run stats $arena
 verify "stats: the region, 104 live blocks, the process" eval '[ $status = 0 ] && grep -q "^region $arena: 4.0 MiB" "$work/out" && grep -q "in 104 blocks" "$work/out" && grep -qE "slot 0 +pid ${pid[1]} +preload_region +1 thread" "$work/out"'
 verify "stats: the class of 6144 has 100 live" grep -qE '^ +6144 +100 ' "$work/out"
 run stats --json $arena
-verify "stats --json: jq parses it" jq -e '.schema == 1' "$work/out" >"$work/parsed"
+verify "stats --json: jq parses it" parses '.schema == 1'
 verify "stats --json: live blocks by class, large ones" \
 	[ "$(jq -c '[(.classes[] | select(.size == 6144).live), (.classes[] | select(.size == 64) | [.live, .cached >= 300]), .large.blocks, .large.bytes]' "$work/out")" = '[100,[0,true],3,393216]' ]
 verify "stats --json: the attached process" [ "$(jq -c '[.slots[] | [.slot, .pid, .name]]' "$work/out")" = "[[0,${pid[1]},\"preload_region\"]]" ]
@@ -436,14 +437,14 @@ gc_rows() {
 	verify "the living ones go with their owners" [ "$(ls /dev/shm | tr '\n' ' ')" = "$(printf '%s\n' ${prefix#/}{foreign,kept} | tr '\n' ' ')" ]
 	rm -f /dev/shm/*
 	run ls --json
-	verify "ls --json where there is nothing: JSON, no regions" jq -e '.regions == []' "$work/out" >"$work/parsed"
+	verify "ls --json where there is nothing: JSON, no regions" parses '.regions == []'
 	run ls
 	verify "ls where there is nothing: status 0" [ $status = 0 ]
 	run gc
 	verify "gc where there is nothing: status 0" [ $status = 0 ]
 }
 if unshare -m true 2>"$work/why"; then
-	export -f gc_rows run verify start finish shot killed dead_in recovered_in
+	export -f gc_rows run verify parses start finish shot killed dead_in recovered_in
 	export tool helper prefix work
 	rows=$((rows + 1))
 	unshare -m bash -eu -c 'mount -t tmpfs -o size=256m tmpfs /dev/shm; failures=0 rows=0; declare -A pid ref; gc_rows; exit $failures' || failures=$((failures + 1))
