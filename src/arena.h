@@ -72,6 +72,8 @@ struct shmb_arena {
 	struct page_heap page_heap;
 	struct tctx *contexts; /* THREADS of them, sparse; number i uses thread record i */
 	_Atomic(struct tctx *) parked; /* of exited threads whose backlog found no place */
+	_Atomic bool receiving;        /* a thread takes from the inbox: see magazine.c */
+	_Atomic bool collecting;       /* a thread frees strays: see orphan.c */
 	_Atomic uint64_t returns;      /* counts what may end a shortage: see heap.c */
 	_Atomic uint64_t shortage_returns, shortage_ns; /* as they were when memory last ran out */
 };

@@ -35,6 +35,11 @@ static inline uint8_t block_get(const block_t *map, size_t grain)
 {
 	return atomic_load_explicit(&map[grain], memory_order_relaxed);
 }
+/* For who may issue it again if it is free: what its last user did with it comes before. */
+static inline uint8_t block_get_acquire(const block_t *map, size_t grain)
+{
+	return atomic_load_explicit(&map[grain], memory_order_acquire);
+}
 static inline void block_set(block_t *map, size_t grain, uint8_t b)
 {
 	atomic_store_explicit(&map[grain], b, memory_order_release);

@@ -56,7 +56,8 @@ static bool record_take(struct shmb_arena *a, unsigned *number)
 		holder_t nobody = 0;
 		if (!record_commit(a, i))
 			return false;
-		if (atomic_compare_exchange_strong(&a->threads[i].owner, &nobody, atomic_load(&a->hold))) {
+		/* in the mapping where it was given back, so that tools that go by addresses see the one before the other */
+		if (atomic_compare_exchange_strong(&a->records[i].owner, &nobody, atomic_load(&a->hold))) {
 			*number = i;
 			return true;
 		}

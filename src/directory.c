@@ -48,14 +48,35 @@ static struct name_shm *names_of(const struct shmb_arena *a, unsigned bucket)
 	return &a->names[bucket * NAMES_PER_BUCKET];
 }
 
+/*
+ * Text is read while it may change, so byte by byte, in order: who sees a byte
+ * of the new text then sees that the word is not the old one any more.
+ */
+static bool text_is(const struct name_shm *n, const char *name)
+{
+	for (unsigned i = 0; i < NAME_TEXT; i++) {
+		char c = __atomic_load_n(&n->text[i], __ATOMIC_ACQUIRE);
+		if (c != name[i])
+			return false;
+		if (!c)
+			break;
+	}
+	return true;
+}
+
+static void text_set(struct name_shm *n, const char *name)
+{
+	for (unsigned i = 0, end = (unsigned)strlen(name); i <= end; i++)
+		__atomic_store_n(&n->text[i], name[i], __ATOMIC_RELEASE);
+}
+
 static uint32_t bucket_find(const struct shmb_arena *a, unsigned bucket, uint32_t h, const char *name)
 {
 	struct name_shm *n = names_of(a, bucket);
 	for (unsigned i = 0; i < NAMES_PER_BUCKET; i++) {
 		uint64_t w = atomic_load_explicit(&n[i].word, memory_order_acquire);
-		if ((uint32_t)w != h || !(w >> 32) || strncmp(n[i].text, name, NAME_TEXT))
+		if ((uint32_t)w != h || !(w >> 32) || !text_is(&n[i], name))
 			continue;
-		atomic_thread_fence(memory_order_acquire);
 		if (atomic_load_explicit(&n[i].word, memory_order_relaxed) == w && w >> 32 <= BOXES)
 			return (uint32_t)(w >> 32);
 	}
@@ -129,7 +150,7 @@ int directory_insert(struct shmb_arena *a, const char *name, uint32_t box)
 			if (atomic_load(&n[i].word))
 				continue;
 			atomic_store(&a->boxes[box - 1].name, (uint32_t)(&n[i] - a->names) + 1);
-			memcpy(n[i].text, name, strlen(name) + 1);
+			text_set(&n[i], name);
 			atomic_store(&n[i].word, (uint64_t)box << 32 | h);
 			return 0;
 		}

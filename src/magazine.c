@@ -12,9 +12,9 @@
  *
  * Only the thread writes its record and its magazines; the depot's cells are
  * under a lock that is tried, never waited for; an inbox cell goes from 0 to
- * a number by compare-and-swap and back by its addressee. Every move lists
- * the magazine at its new place before it leaves the old one; layout.h says
- * which place then counts.
+ * a number by compare-and-swap and back by its addressee, a thread at a time.
+ * Every move lists the magazine at its new place before it leaves the old one;
+ * layout.h says which place then counts.
  *
  * Bounds: a thread caches at most 2 * class_rounds() blocks of each class, the
  * depot DEPOT_BYTES of each.
@@ -161,7 +161,7 @@ static struct mag_shm *magazine_checked(const struct shmb_arena *a, uint32_t num
 	if (!number || number > atomic_load(&a->hdr->mags_ready) || number > MAGS)
 		return NULL;
 	struct mag_shm *m = &a->mags[number - 1];
-	uint32_t n = count_of(m);
+	uint32_t n = atomic_load_explicit(&m->count, memory_order_acquire); /* who set it wrote the rest first */
 	if (m->class != class || m->rounds != class_rounds(class) || n == 0 || n > m->rounds)
 		return NULL;
 	for (uint32_t i = 0; i < n; i++)
@@ -266,29 +266,46 @@ static bool inbox_post(struct shmb_arena *a, holder_t to, struct mag_shm *m)
 	return false;
 }
 
-/* A magazine that was sent to this process, in transit; class < 0: of any class. */
+/* The magazine of a cell, in transit; NULL: not ours to have, or not what is asked for. */
+static struct mag_shm *cell_receive(struct tctx *t, _Atomic uint32_t *at, int class)
+{
+	struct shmb_arena *a = t->arena;
+	uint32_t cell = atomic_load_explicit(at, memory_order_acquire), number = cell_number(cell);
+	if (!number || number > MAGS || !cell_meant_for(cell, t->hold))
+		return NULL;
+	struct mag_shm *m = magazine_checked(a, number, class >= 0 ? (unsigned)class : a->mags[number - 1].class);
+	if (!m || (holder_t)atomic_load(&m->holder) == t->hold) /* the latter: in a stranger's list twice */
+		return NULL;
+	atomic_store(&t->shm->transit, number);
+	atomic_store(&m->holder, mag_holder(t->number, t->hold));
+	atomic_store(at, 0);
+	return m;
+}
+
+static bool inbox_empty(const struct slot_shm *s)
+{
+	uint32_t any = 0;
+	for (unsigned i = 0; i < INBOX_CELLS; i++)
+		any |= atomic_load_explicit(&s->inbox[i], memory_order_relaxed);
+	return !any;
+}
+
+/*
+ * A magazine that was sent to this process, in transit; class < 0: of any class.
+ * One thread at a time: another might have received what a cell said a moment
+ * ago, and have passed it on to a third. Nobody waits.
+ */
 static struct mag_shm *inbox_receive(struct tctx *t, int class)
 {
 	struct shmb_arena *a = t->arena;
 	struct slot_shm *s = &a->slots[holder_slot(t->hold)];
-	for (unsigned i = 0; i < INBOX_CELLS; i++) {
-		uint32_t cell = atomic_load_explicit(&s->inbox[i], memory_order_acquire), number = cell_number(cell);
-		if (!number || number > MAGS || !cell_meant_for(cell, t->hold))
-			continue;
-		struct mag_shm *m = magazine_checked(a, number, class >= 0 ? (unsigned)class : a->mags[number - 1].class);
-		if (!m)
-			continue;
-		uint64_t was = atomic_load(&m->holder);
-		if ((holder_t)was == t->hold)
-			continue; /* another thread of this process is receiving it */
-		atomic_store(&t->shm->transit, number);
-		if (atomic_compare_exchange_strong(&m->holder, &was, mag_holder(t->number, t->hold))) {
-			atomic_store(&s->inbox[i], 0);
-			return m;
-		}
-		atomic_store(&t->shm->transit, 0);
-	}
-	return NULL;
+	struct mag_shm *m = NULL;
+	if (inbox_empty(s) || atomic_exchange(&a->receiving, true))
+		return NULL;
+	for (unsigned i = 0; i < INBOX_CELLS && !m; i++)
+		m = cell_receive(t, &s->inbox[i], class);
+	atomic_store(&a->receiving, false);
+	return m;
 }
 
 static void backlog_push(struct tctx *t, struct mag_shm *m)

@@ -33,7 +33,7 @@ static bool unit_empty(const struct shmb_arena *a, uint64_t unit)
 {
 	const block_t *map = a->blocks + unit * UNIT_GRAINS;
 	for (unsigned i = 0; i < UNIT_GRAINS; i++) {
-		enum block_state s = block_state_of(block_get(map, i));
+		enum block_state s = block_state_of(block_get_acquire(map, i));
 		if (s == BLOCK_LIVE || s == BLOCK_CACHED)
 			return false;
 	}
@@ -81,7 +81,7 @@ static void page_collect(struct shmb_arena *a, uint64_t page, struct mag_shm *m,
 	if (!w || page_class(w) != class)
 		return;
 	for (uint32_t i = page_phase(w); i < PAGE / GRAIN && n < m->rounds; i += step) {
-		enum block_state s = block_state_of(block_get(a->blocks, first + i));
+		enum block_state s = block_state_of(block_get_acquire(a->blocks, first + i));
 		if (s == BLOCK_LIVE || s == BLOCK_CACHED)
 			continue;
 		/* a block over the end of its page is one only if the next page continues the slab */
@@ -136,28 +136,45 @@ bool orphan_collect(struct shmb_arena *a, struct mag_shm *m, unsigned class)
 	return atomic_load(&m->count) > had;
 }
 
+/* A stray in a unit of ours keeps the unit; one that is seen may be in a unit that has just become another's. */
+static bool own_stray(const struct shmb_arena *a, uint64_t unit, uint32_t grain)
+{
+	return block_state_of(block_get_acquire(a->blocks, grain)) == BLOCK_STRAY && page_unit_mine(a, span_get(a, unit)) &&
+	       block_state_of(block_get_acquire(a->blocks, grain)) == BLOCK_STRAY;
+}
+
 static void own_strays(struct shmb_arena *a, uint64_t unit)
 {
 	for (unsigned i = 0; i < UNIT_GRAINS; i++) {
 		uint32_t grain = (uint32_t)(unit * UNIT_GRAINS + i);
-		if (block_state_of(block_get(a->blocks, grain)) != BLOCK_STRAY)
+		if (!own_stray(a, unit, grain))
 			continue;
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
 		engine_free(a, grain);
-		if (!page_unit_mine(a, span_get(a, unit)))
-			return; /* that was its last block */
 	}
+}
+
+/* One thread at a time, or a block is freed twice; the others leave it to the next. */
+static bool strays_begin(struct shmb_arena *a)
+{
+	if (atomic_exchange(&a->collecting, true))
+		return false;
+	if (atomic_exchange(&a->slots[holder_slot(atomic_load(&a->holder))].strays, 0))
+		return true;
+	atomic_store(&a->collecting, false);
+	return false;
 }
 
 void orphan_collect_all(struct shmb_arena *a)
 {
-	struct slot_shm *s = &a->slots[holder_slot(atomic_load(&a->holder))];
-	bool strays = atomic_exchange(&s->strays, 0);
+	bool strays = strays_begin(a);
 	for (uint64_t unit = 0, ready = units_ready(a); unit < ready; unit++) {
 		look_at(a, unit, NULL, 0);
 		if (strays && page_unit_mine(a, span_get(a, unit)))
 			own_strays(a, unit);
 	}
+	if (strays)
+		atomic_store(&a->collecting, false);
 }
 
 void block_stray_as(struct shmb_arena *a, uint32_t grain, unsigned class)

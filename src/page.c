@@ -131,7 +131,9 @@ static bool grow(struct shmb_arena *a)
 {
 	struct page_heap *h = &a->page_heap;
 	holder_t hold = atomic_load(&a->hold);
+	heap_lock(h);
 	uint64_t n = 1, more = h->held / SPAN_SHARE < SPAN_MOST ? h->held / SPAN_SHARE : SPAN_MOST;
+	heap_unlock(h);
 	bool zeroed;
 	uint64_t start = span_take_populated(a, true);
 	if (start == SPAN_NONE && more > 1 && (start = span_take(a, more, 1, true, &zeroed)) != SPAN_NONE)

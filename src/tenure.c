@@ -129,6 +129,8 @@ void tenure_forget(struct shmb_arena *a)
 	a->slot_lease = (struct lease){0};
 	a->engine = NULL;
 	atomic_store(&a->parked, NULL);
+	atomic_store(&a->receiving, false); /* the threads that did have not come along */
+	atomic_store(&a->collecting, false);
 	page_heap_forget(a);
 }
 

@@ -13,6 +13,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#if defined(__has_feature) && !defined(__SANITIZE_THREAD__) /* clang */
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
 #if defined(__SANITIZE_THREAD__)
 #define WINDOW_BASE ((uintptr_t)0x550000000000)
 #else

@@ -34,7 +34,7 @@ struct trace {
 	char fault[120];    /* a rule that was broken, whoever survives */
 };
 
-static void harness_fail(const char *what)
+static _Noreturn void harness_fail(const char *what)
 {
 	perror(what);
 	exit(1);

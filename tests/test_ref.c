@@ -308,7 +308,7 @@ START_TEST(three_hundred_creations_leave_nothing)
 	for (unsigned i = 0; i < 300; i++)
 		use_once(NULL);
 	ck_assert_uint_eq(fds_open(), fds);
-	ck_assert_uint_le(lines_of("/proc/self/maps"), maps + SPARE_MAPS);
+	ck_assert(!MAPS_TELL || lines_of("/proc/self/maps") <= maps + SPARE_MAPS);
 }
 END_TEST
 
@@ -321,7 +321,7 @@ START_TEST(three_hundred_attachments_leave_nothing)
 	for (unsigned i = 0; i < 300; i++)
 		use_once(keep);
 	ck_assert_uint_eq(fds_open(), fds);
-	ck_assert_uint_le(lines_of("/proc/self/maps"), maps + SPARE_MAPS);
+	ck_assert(!MAPS_TELL || lines_of("/proc/self/maps") <= maps + SPARE_MAPS);
 	ck_assert_uint_eq(atomic_load(&keep->hdr->slots_high), 3);
 	shmb_trim(keep);
 	struct walk w = walk_arena(keep, true);

@@ -4,6 +4,7 @@
  * leaves no descriptor, mapping or name.
  */
 #include "helpers/region_util.h"
+#include "helpers/sanitizer.h"
 
 #include "window.h"
 
@@ -396,7 +397,7 @@ START_TEST(failure_leaves_nothing)
 	struct held after = held_now();
 	ck_assert_uint_eq(after.fds, before.fds);
 	ck_assert_uint_eq(after.files, before.files);
-	ck_assert_uint_lt(after.lines, before.lines + ROUNDS / 2); /* the heap's own may come and go */
+	ck_assert(!MAPS_TELL || after.lines < before.lines + ROUNDS / 2); /* the heap's own may come and go */
 	ck_assert(!exists(named("new")));
 	ck_assert_int_eq(unlink(path_of(named("fifo"))), 0);
 	ck_assert_int_eq(shmb_arena_close(a), 0);
@@ -426,7 +427,7 @@ START_TEST(closing_leaves_nothing)
 	struct held after = held_now();
 	ck_assert_uint_eq(after.fds, before.fds);
 	ck_assert_uint_eq(after.files, before.files);
-	ck_assert_uint_lt(after.lines, before.lines + ROUNDS / 2);
+	ck_assert(!MAPS_TELL || after.lines < before.lines + ROUNDS / 2);
 }
 END_TEST
 

@@ -10,6 +10,7 @@
 
 #include "arena.h"
 #include "context.h"
+#include "helpers/sanitizer.h"
 #include "page.h"
 #include "slot.h"
 #include "span.h"
@@ -29,12 +30,6 @@
 #define MIB ((size_t)1 << 20)
 #define GIB ((size_t)1 << 30)
 #define UNUSED __attribute__((unused))
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SLOW = 4 }; /* how much less to do under a sanitizer */
-#else
-enum { SLOW = 1 };
-#endif
 
 /* ck_assert writes to the runner each time, which is too slow for the inside of a loop. */
 #define MUST(cond, ...)                           \

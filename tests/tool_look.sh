@@ -12,7 +12,7 @@ prefix=/shmb-test-$$-
 work=$(mktemp -d)
 trap 'rm -rf "$work" /dev/shm/shmb-test-$$-*' EXIT
 # what a sanitizer finds must not look like the tool's own exit status 1
-export ASAN_OPTIONS=exitcode=99 UBSAN_OPTIONS=exitcode=99:print_stacktrace=1 TSAN_OPTIONS=exitcode=99
+export ASAN_OPTIONS=exitcode=99 UBSAN_OPTIONS=exitcode=99:print_stacktrace=1 TSAN_OPTIONS="${TSAN_OPTIONS:-} exitcode=99"
 ulimit -c 0
 failures=0 rows=0
 

@@ -43,7 +43,7 @@ struct block {
 static struct table *table;
 static shmb_arena *arena;
 
-static int fail(const char *what, int err)
+static _Noreturn int fail(const char *what, int err)
 {
 	fprintf(stderr, "region_kill: %s: %s\n", what, shmb_strerror(err));
 	_exit(1);
