@@ -1,0 +1,156 @@
+/*
+ * life.c - processes that come and go, timed from inside. `life.py` starts
+ * them and does the sums.
+ *
+ *   life create NAME CAPACITY       prints the microseconds of open and of close
+ *   life attach NAME                the same of the first attach, and of a second one in this process
+ *   life hold NAME CAPACITY BLOCKS  has that many live blocks until its input ends; says so once it has
+ *   life watch NAME CAPACITY        allocates and frees; for each line it reads, the longest malloc since the last
+ *
+ * Capacities in bytes.
+ */
+#include <shmbind.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A burst is more than a depot holds (512 KiB a class), so that some of its blocks come from behind it. */
+enum { BLOCK = 64, BURST = 3 * (512 << 10) / BLOCK };
+
+static void die(const char *what, int err)
+{
+	fprintf(stderr, "life: %s: %s\n", what, shmb_strerror(err));
+	exit(1);
+}
+
+/* The watcher has a processor of its own where there are two: it is not to wait for those it watches. */
+static void pin(int cpu)
+{
+	cpu_set_t set;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
+		(void)sched_setaffinity(0, sizeof set, &set);
+}
+
+static double now_us(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static double open_us(const char *name, const shmb_options *opt, shmb_arena **a)
+{
+	double begin = now_us();
+	int err = shmb_arena_open(name, opt, a);
+	double took = now_us() - begin;
+	if (err)
+		die(name, err);
+	return took;
+}
+
+static double close_us(shmb_arena *a)
+{
+	double begin = now_us();
+	int err = shmb_arena_close(a);
+	double took = now_us() - begin;
+	if (err)
+		die("close", err);
+	return took;
+}
+
+static void open_and_close(const char *name, const shmb_options *opt)
+{
+	shmb_arena *a;
+	double opening = open_us(name, opt, &a);
+	printf("%.2f %.2f\n", opening, close_us(a));
+}
+
+static void *block_new(shmb_arena *a)
+{
+	void *p = shmb_malloc(a, BLOCK);
+	if (!p)
+		die("a block", ENOMEM);
+	*(volatile char *)p = 1;
+	return p;
+}
+
+static void hold(const char *name, const shmb_options *opt, unsigned long blocks)
+{
+	shmb_arena *a;
+	(void)open_us(name, opt, &a);
+	for (unsigned long i = 0; i < blocks; i++)
+		(void)block_new(a); /* the region remembers them */
+	puts("holding");
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+	(void)close_us(a);
+}
+
+static double burst_longest_us(shmb_arena *a)
+{
+	static void *live[BURST];
+	double longest = 0;
+	for (unsigned i = 0; i < BURST; i++) {
+		double begin = now_us();
+		live[i] = block_new(a);
+		double took = now_us() - begin;
+		longest = took > longest ? took : longest;
+	}
+	for (unsigned i = 0; i < BURST; i++)
+		shmb_free(a, live[i]);
+	return longest;
+}
+
+static void watch(const char *name, const shmb_options *opt)
+{
+	shmb_arena *a;
+	char line[16];
+	double longest = 0;
+	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+	(void)open_us(name, opt, &a);
+	pin(1);
+	for (;;) {
+		double took = burst_longest_us(a);
+		longest = took > longest ? took : longest;
+		if (poll(&input, 1, 0) <= 0)
+			continue;
+		if (read(STDIN_FILENO, line, sizeof line) <= 0) /* one line at a time is asked */
+			break;
+		printf("%.2f\n", longest);
+		fflush(stdout);
+		longest = 0;
+	}
+	(void)close_us(a);
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 2 ? argv[1] : "", *name = argv[2];
+	shmb_options opt = {.size = argc > 3 ? strtoull(argv[3], NULL, 10) : 0};
+	shmb_options attach = {.flags = SHMB_ATTACH_ONLY};
+	bool known = true;
+	if (!strcmp(what, "create") && argc == 4)
+		open_and_close(name, &opt);
+	else if (!strcmp(what, "attach") && argc == 3)
+		for (unsigned i = 0; i < 2; i++)
+			open_and_close(name, &attach);
+	else if (!strcmp(what, "hold") && argc == 5)
+		hold(name, &opt, strtoul(argv[4], NULL, 10));
+	else if (!strcmp(what, "watch") && argc == 4)
+		watch(name, &opt);
+	else
+		known = false;
+	if (!known)
+		fprintf(stderr, "usage: life create|attach|hold|watch NAME ...\n");
+	return known ? 0 : 2;
+}
