@@ -21,4 +21,4 @@ void backend_open(const char *expect)
 
 void backend_close(void) { boost_heap_close(); }
 
-bool backend_shared(void) { return true; }
+enum reach backend_reach(void) { return REACH_ALL; }

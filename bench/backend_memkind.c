@@ -30,4 +30,4 @@ void backend_close(void)
 		die(err);
 }
 
-bool backend_shared(void) { return false; }
+enum reach backend_reach(void) { return REACH_ONE; }
