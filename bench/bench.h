@@ -71,7 +71,7 @@ void pass_end(struct party *p);
 void backend_open(const char *expect);
 void backend_close(void);
 
-/* What a forked party has: a heap of its own, a copy; nothing that works; the same heap, each other's blocks with it. */
+/* What a forked party has: a heap of its own, a copy; nothing that works; the same heap, any block of it. */
 enum reach { REACH_COPY, REACH_ONE, REACH_ALL };
 enum reach backend_reach(void);
 
