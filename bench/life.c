@@ -49,26 +49,47 @@ static double clock_us(clockid_t clock)
 	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-static double now_us(void) { return clock_us(CLOCK_MONOTONIC); }
+/* Between two things that are timed: when the one was over and when the other begins. */
+struct moment {
+	double over_us, begin_us, cpu_us;
+	long aside; /* how often this thread was put aside for another */
+};
+
+static struct moment moment_now(void)
+{
+	struct moment m = {.over_us = clock_us(CLOCK_MONOTONIC)};
+	struct rusage u;
+	getrusage(RUSAGE_THREAD, &u); /* its times are of the last tick */
+	m.aside = u.ru_nivcsw;
+	m.cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
+	m.begin_us = clock_us(CLOCK_MONOTONIC);
+	return m;
+}
+
+/* By the wall, so that waiting counts; by the processor where the kernel ran something else here: that is no wait. */
+static double took_us(struct moment from, struct moment to)
+{
+	return from.aside == to.aside ? to.over_us - from.begin_us : to.cpu_us - from.cpu_us;
+}
 
 static double open_us(const char *name, const shmb_options *opt, shmb_arena **a)
 {
-	double begin = now_us();
+	struct moment begin = moment_now();
 	int err = shmb_arena_open(name, opt, a);
-	double took = now_us() - begin;
+	struct moment end = moment_now();
 	if (err)
 		die(name, err);
-	return took;
+	return took_us(begin, end);
 }
 
 static double close_us(shmb_arena *a)
 {
-	double begin = now_us();
+	struct moment begin = moment_now();
 	int err = shmb_arena_close(a);
-	double took = now_us() - begin;
+	struct moment end = moment_now();
 	if (err)
 		die("close", err);
-	return took;
+	return took_us(begin, end);
 }
 
 static void open_and_close(const char *name, const shmb_options *opt)
@@ -100,36 +121,15 @@ static void hold(const char *name, const shmb_options *opt, unsigned long blocks
 	(void)close_us(a);
 }
 
-/* This thread's processor time, and how often it was put aside for another. */
-struct turn {
-	double cpu_us;
-	long aside;
-};
-
-static struct turn turn_now(void)
-{
-	struct rusage u;
-	getrusage(RUSAGE_THREAD, &u); /* its times are of the last tick */
-	return (struct turn){.cpu_us = clock_us(CLOCK_THREAD_CPUTIME_ID), .aside = u.ru_nivcsw};
-}
-
-/*
- * By the wall, so that waiting counts; but of a malloc during which the kernel
- * ran something else in this thread's place the processor time, or the longest
- * would be somebody else's turn.
- */
 static double burst_longest_us(shmb_arena *a)
 {
 	static void *live[BURST];
-	struct turn before = turn_now();
+	struct moment before = moment_now();
 	double longest = 0;
 	for (unsigned i = 0; i < BURST; i++) {
-		double begin = now_us();
 		live[i] = block_new(a);
-		double took = now_us() - begin;
-		struct turn after = turn_now();
-		if (after.aside != before.aside)
-			took = after.cpu_us - before.cpu_us;
+		struct moment after = moment_now();
+		double took = took_us(before, after);
 		longest = took > longest ? took : longest;
 		before = after;
 	}
