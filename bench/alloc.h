@@ -1,6 +1,6 @@
 /*
- * alloc.h - the one difference between the two drivers: which pair of
- * functions the loops call. All else is the same source compiled twice.
+ * alloc.h - the one difference between the drivers: which pair of
+ * functions the loops call. All else is the same source compiled again.
  */
 #ifndef BENCH_ALLOC_H
 #define BENCH_ALLOC_H
@@ -14,6 +14,19 @@ extern shmb_arena *bench_arena;
 #define bench_free(p) shmb_free(bench_arena, (p))
 #define BENCH_MALLOC_ENTRY ((void *)shmb_malloc)
 #define BENCH_FREE_ENTRY ((void *)shmb_free)
+#elif defined BENCH_BOOST
+#include "boost_heap.h"
+#define bench_malloc(size) boost_heap_malloc(size)
+#define bench_free(p) boost_heap_free(p)
+#define BENCH_MALLOC_ENTRY ((void *)boost_heap_malloc)
+#define BENCH_FREE_ENTRY ((void *)boost_heap_free)
+#elif defined BENCH_MEMKIND
+#include <memkind.h>
+extern memkind_t bench_kind;
+#define bench_malloc(size) memkind_malloc(bench_kind, (size))
+#define bench_free(p) memkind_free(bench_kind, (p))
+#define BENCH_MALLOC_ENTRY ((void *)memkind_malloc)
+#define BENCH_FREE_ENTRY ((void *)memkind_free)
 #else
 #define bench_malloc(size) malloc(size)
 #define bench_free(p) free(p)

@@ -28,4 +28,4 @@ void backend_open(const char *expect)
 
 void backend_close(void) {}
 
-bool backend_shared(void) { return false; }
+enum reach backend_reach(void) { return REACH_COPY; }

@@ -27,4 +27,4 @@ void backend_close(void)
 		bench_die(shmb_strerror(err));
 }
 
-bool backend_shared(void) { return true; }
+enum reach backend_reach(void) { return REACH_ALL; }

@@ -70,7 +70,10 @@ void pass_end(struct party *p);
 /* The allocator under test: checks that it is the one asked for, and ends. */
 void backend_open(const char *expect);
 void backend_close(void);
-bool backend_shared(void); /* any process frees any block */
+
+/* What a forked party has: a heap of its own, a copy; nothing that works; the same heap, any block of it. */
+enum reach { REACH_COPY, REACH_ONE, REACH_ALL };
+enum reach backend_reach(void);
 
 /* Zeroed memory that fork shares, or exits. */
 void *bench_map(size_t bytes);

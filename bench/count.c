@@ -25,7 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LENGTHS = 512, CACHE = 1 << 14 };
+enum { LENGTHS = 4096, CACHE = 1 << 14 };
 
 enum traits { PLAIN = 1, LOCKED, SYSCALL };
 

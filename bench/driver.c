@@ -201,7 +201,9 @@ int main(int argc, char **argv)
 	run_ns = strtoull(argv[3], NULL, 10) * 1000000u;
 	alarm(60); /* a party that died must not leave the other waiting */
 	backend_open(argv[2]);
-	if (w->chained && w->kind == IN_PROCESSES && !backend_shared())
+	if (w->kind == IN_PROCESSES && backend_reach() == REACH_ONE)
+		bench_die("a heap for one process only");
+	if (w->kind == IN_PROCESSES && w->chained && backend_reach() != REACH_ALL)
 		bench_die("private heaps cannot free each other's blocks");
 	if (!strcmp(argv[3], "count") && argc == 5)
 		run_counted(&parties[0], atoi(argv[4]));

@@ -45,6 +45,8 @@ bench() {
 	need_file libjemalloc2
 	need_file libmimalloc2.0
 	need_file libtcmalloc-minimal4
+	need_file libboost-dev
+	need_file libmemkind-dev
 }
 
 case "${1:-}" in
