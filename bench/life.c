@@ -2,7 +2,7 @@
  * life.c - processes that come and go, timed from inside. `life.py` starts
  * them and does the sums.
  *
- *   life create NAME CAPACITY       prints the microseconds of open and of close
+ *   life open NAME CAPACITY         creates or attaches; prints the microseconds of open and of close
  *   life attach NAME                the same of the first attach, and of a second one in this process
  *   life hold NAME CAPACITY BLOCKS  has that many live blocks until its input ends; says so once it has
  *   life watch NAME CAPACITY        allocates and frees; for each line it reads, the longest malloc since the last,
@@ -166,7 +166,7 @@ int main(int argc, char **argv)
 	shmb_options opt = {.size = argc > 3 ? strtoull(argv[3], NULL, 10) : 0};
 	shmb_options attach = {.flags = SHMB_ATTACH_ONLY};
 	bool known = true;
-	if (!strcmp(what, "create") && argc == 4)
+	if (!strcmp(what, "open") && argc == 4)
 		open_and_close(name, &opt);
 	else if (!strcmp(what, "attach") && argc == 3)
 		for (unsigned i = 0; i < 2; i++)
@@ -178,6 +178,6 @@ int main(int argc, char **argv)
 	else
 		known = false;
 	if (!known)
-		fprintf(stderr, "usage: life create|attach|hold|watch NAME ...\n");
+		fprintf(stderr, "usage: life open|attach|hold|watch NAME ...\n");
 	return known ? 0 : 2;
 }
