@@ -17,7 +17,7 @@
  *   a thread record      its owner word                   -
  *   a box                its word                         used bitmap
  *   a box's name         the name's word                  -
- *   a slot               its lease (a kernel lock);       pid, start, name
+ *   a slot               its lease (a kernel lock);       pid, since, name
  *                        then its words
  *   a region's owner     its lease                        owner_pid
  *
@@ -162,7 +162,7 @@ enum { SLOT_FREE, SLOT_LIVE };
 struct slot_shm {
 	_Atomic uint32_t word;
 	_Atomic int32_t pid;        /* for people: as its own namespace sees it */
-	_Atomic uint64_t start;     /* for people */
+	_Atomic uint64_t since;     /* for people: when it attached, ns since the epoch */
 	char name[PROC_NAME];
 	_Atomic uint32_t inbox[INBOX_CELLS];
 	_Atomic uint32_t strays;    /* 1: blocks of its spans were marked STRAY: to collect */

@@ -1,6 +1,6 @@
 /*
  * slot.c - which processes are attached: one record each, alive as long as
- * its lease is held. Pid, start time and name are for people; nothing here
+ * its lease is held. Pid, time and name are for people; nothing here
  * decides by them.
  */
 #include "slot.h"
@@ -25,7 +25,7 @@ static int slot_commit(struct shmb_arena *a, unsigned slot)
 static void slot_describe(struct slot_shm *s)
 {
 	atomic_store(&s->pid, sys_pid());
-	atomic_store(&s->start, sys_process_start(sys_pid()));
+	atomic_store(&s->since, sys_now_ns());
 	sys_process_name(s->name, sizeof s->name);
 }
 

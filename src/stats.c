@@ -139,8 +139,8 @@ static void json_slots(const struct out *o, const struct view *v)
 		if (!view_holder_live(v, holder_make(i, atomic_load(&s->word) >> 8)))
 			continue;
 		s->name[PROC_NAME - 1] = 0;
-		out_print(o, "%s{\"slot\":%u,\"pid\":%d,\"start\":%lu,\"name\":", comma, i, (int)atomic_load(&s->pid),
-		          (unsigned long)atomic_load(&s->start));
+		out_print(o, "%s{\"slot\":%u,\"pid\":%d,\"attached_ns\":%lu,\"name\":", comma, i, (int)atomic_load(&s->pid),
+		          (unsigned long)atomic_load(&s->since));
 		out_json_string(o, s->name);
 		out_print(o, "}");
 		comma = ",";

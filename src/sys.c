@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -253,21 +254,13 @@ static size_t proc_read(const char *path, char *buf, size_t len)
 	return n > 0 ? (size_t)n : 0;
 }
 
-uint64_t sys_process_start(pid_t pid)
-{
-	char path[40], buf[1024];
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	if (!proc_read(path, buf, sizeof buf))
-		return 0;
-	char *p = strrchr(buf, ')'); /* the name may hold anything; 19 fields on is field 22 */
-	for (int i = 0; p && i < 20; i++)
-		p = strchr(p + 1, ' ');
-	return p ? strtoull(p + 1, NULL, 10) : 0;
-}
-
 void sys_process_name(char *out, size_t len)
 {
 	char buf[64];
+	if (sys_tid() == getpid() && !prctl(PR_GET_NAME, buf)) { /* the process's name is its first thread's */
+		snprintf(out, len, "%s", buf);
+		return;
+	}
 	size_t n = proc_read("/proc/self/comm", buf, sizeof buf);
 	if (n && buf[n - 1] == '\n')
 		buf[n - 1] = 0;

@@ -61,8 +61,7 @@ static inline void cpu_relax(void)
 
 pid_t sys_pid(void);
 pid_t sys_tid(void);
-uint64_t sys_process_start(pid_t pid); /* clock ticks after boot; 0 unknown. For people only */
-void sys_process_name(char *out, size_t len);
+void sys_process_name(char *out, size_t len); /* for people only */
 uint64_t sys_now_ns(void);    /* since the epoch */
 uint64_t sys_coarse_ms(void); /* since boot, a few milliseconds late, and cheap */
 
