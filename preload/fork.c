@@ -185,7 +185,7 @@ __attribute__((constructor)) static void shim_start(void)
 {
 	if (!policy_read())
 		return;
-	preload_place_sizes(policy_rules_want_all);
+	preload_place_sizes(rules_place_all);
 	keep_stderr();
 	(void)open_region(1);
 	(void)at_quick_exit(shim_leave); /* runs before the library's own, which unlinks */

@@ -1,11 +1,12 @@
 /*
  * interpose.c - libc's allocation entry points, and nothing else.
  *
- * Each asks the policy about the size, serves a chosen request from the
- * region, and passes any other to the next definition of the same name, so
- * the shim stacks on any other allocator. A pointer is ours if it lies in the
- * address window of regions; others pass through untouched. malloc and free
- * try the heap's hot path first, which knows the sizes that are always placed.
+ * Each asks the rules about the request and who makes it, serves a chosen one
+ * from the region, and passes any other to the next definition of the same
+ * name, so the shim stacks on any other allocator. A pointer is ours if it
+ * lies in the address window of regions; others pass through untouched.
+ * malloc and free try the heap's hot path first, which knows the sizes that
+ * are always placed.
  *
  * The next definitions are found by dlsym, which may allocate itself: until
  * they are known a few such requests are served from a static buffer.
@@ -21,6 +22,7 @@
 #include <string.h>
 
 #define EXPORT __attribute__((visibility("default")))
+#define CALLER __builtin_return_address(0) /* of an entry point: in the code that asked */
 
 enum { PAGE_BYTES = 4096 };
 
@@ -105,13 +107,21 @@ static void next_free(void *p)
 
 /* ---- what lies here ----------------------------------------------------------------- */
 
-/* The arena that a request of this size goes to; NULL: the ordinary heap. */
-static inline shmb_arena *arena_for(size_t size)
+/* Where a request goes: an arena, or NULL, the ordinary heap. */
+static __attribute__((noinline)) shmb_arena *arena_by_rules(size_t size, const void *caller, enum held held)
 {
-	if (!policy_wants(size))
-		return NULL;
+	if (!rules_bounds.exact) {
+		int rule = rules_decide(size, caller, held);
+		if (rule < 0 || !rules_places(rule))
+			return NULL;
+	}
 	shmb_arena *a = atomic_load_explicit(&shim_arena, memory_order_acquire);
 	return likely(a != NULL) ? a : shim_arena_late();
+}
+
+static inline shmb_arena *arena_for(size_t size, const void *caller, enum held held)
+{
+	return rules_may_place(size) ? arena_by_rules(size, caller, held) : NULL;
 }
 
 /* p is NULL and was asked of `a`: may the ordinary heap serve it? */
@@ -123,9 +133,8 @@ static bool may_fall_back(shmb_arena *a)
 	return may;
 }
 
-static void *malloc_slow(size_t size)
+static void *malloc_in(shmb_arena *a, size_t size)
 {
-	shmb_arena *a = arena_for(size);
 	if (likely(a != NULL)) {
 		void *p = shmb_malloc(a, size);
 		if (likely(p != NULL) || !may_fall_back(a))
@@ -134,9 +143,24 @@ static void *malloc_slow(size_t size)
 	return next_malloc(size);
 }
 
+static void *malloc_slow(size_t size, const void *caller)
+{
+	return malloc_in(arena_for(size, caller, HELD_NOT), size);
+}
+
+void *shim_malloc(size_t size, const void *caller)
+{
+	return preload_malloc(size, caller, malloc_slow);
+}
+
+void shim_free(void *p)
+{
+	preload_free(p, next_free);
+}
+
 EXPORT void *malloc(size_t size)
 {
-	return preload_malloc(size, malloc_slow);
+	return preload_malloc(size, CALLER, malloc_slow);
 }
 
 EXPORT void free(void *p)
@@ -151,7 +175,7 @@ EXPORT void *calloc(size_t n, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	shmb_arena *a = arena_for(bytes);
+	shmb_arena *a = arena_for(bytes, CALLER, HELD_NOT);
 	if (likely(a != NULL)) {
 		void *p = shmb_calloc(a, n, size);
 		if (likely(p != NULL) || !may_fall_back(a))
@@ -160,55 +184,43 @@ EXPORT void *calloc(size_t n, size_t size)
 	return next_ready() ? next.calloc(n, size) : boot_take(bytes); /* static memory: zeros */
 }
 
-static void *memalign_any(size_t align, size_t size)
+/* Copies `have` or `size` bytes, whichever is less, to a new block in `to`. */
+static void *move(void *p, size_t have, size_t size, shmb_arena *to)
 {
-	shmb_arena *a = arena_for(size);
-	if (a && align <= SHMB_ALIGN_MAX) {
-		void *p = shmb_aligned_alloc(a, align, size);
-		if (p || !may_fall_back(a))
-			return p;
-	}
-	return next_memalign(align, size);
-}
-
-/* Copies `have` or `size` bytes, whichever is less, to a block from where the policy says. */
-static void *move(void *p, size_t have, size_t size)
-{
-	void *q = malloc(size);
+	void *q = malloc_in(to, size);
 	if (!q)
 		return NULL;
 	memcpy(q, p, have < size ? have : size);
-	free(p);
+	shim_free(p);
 	return q;
 }
 
-EXPORT void *realloc(void *p, size_t size)
+static void *resize(void *p, size_t size, const void *caller)
 {
 	if (!p)
-		return malloc(size);
+		return shim_malloc(size, caller);
 	shmb_arena *from = shmb_arena_of(p);
 	if (size == 0 && from) {
-		free(p);
+		shim_free(p);
 		return NULL;
 	}
-	shmb_arena *to = arena_for(size);
+	shmb_arena *to = arena_for(size, caller, from ? HELD_REGION : HELD_HEAP);
 	if (from && from == to) {
 		void *q = shmb_realloc(from, p, size);
 		if (q || !may_fall_back(from))
 			return q;
-		q = next_malloc(size);
-		if (!q)
-			return NULL;
-		size_t have = shmb_usable_size(from, p);
-		memcpy(q, p, have < size ? have : size);
-		free(p);
-		return q;
+		to = NULL;
 	}
 	if (from)
-		return move(p, shmb_usable_size(from, p), size);
+		return move(p, shmb_usable_size(from, p), size, to);
 	if (to || from_boot(p))
-		return move(p, next_usable(p), size);
+		return move(p, next_usable(p), size, to);
 	return next_ready() ? next.realloc(p, size) : NULL;
+}
+
+EXPORT void *realloc(void *p, size_t size)
+{
+	return resize(p, size, CALLER);
 }
 
 EXPORT void *reallocarray(void *p, size_t n, size_t size)
@@ -218,10 +230,21 @@ EXPORT void *reallocarray(void *p, size_t n, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	return realloc(p, bytes);
+	return resize(p, bytes, CALLER);
 }
 
 /* ---- aligned -------------------------------------------------------------------------- */
+
+static void *memalign_any(size_t align, size_t size, const void *caller)
+{
+	shmb_arena *a = align <= SHMB_ALIGN_MAX ? arena_for(size, caller, HELD_NOT) : NULL;
+	if (a) {
+		void *p = shmb_aligned_alloc(a, align, size);
+		if (p || !may_fall_back(a))
+			return p;
+	}
+	return next_memalign(align, size);
+}
 
 static bool power_of_two(size_t v)
 {
@@ -233,7 +256,7 @@ EXPORT int posix_memalign(void **out, size_t align, size_t size)
 	if (!power_of_two(align) || align % sizeof(void *))
 		return EINVAL;
 	int saved = errno;
-	void *p = memalign_any(align, size);
+	void *p = memalign_any(align, size, CALLER);
 	errno = saved;
 	if (!p)
 		return ENOMEM;
@@ -242,7 +265,7 @@ EXPORT int posix_memalign(void **out, size_t align, size_t size)
 }
 
 /* glibc rounds an alignment that is no power of two up to one. */
-EXPORT void *memalign(size_t align, size_t size)
+void *shim_memalign(size_t align, size_t size, const void *caller)
 {
 	size_t a = 16;
 	if (align > SIZE_MAX / 2 + 1) {
@@ -251,17 +274,22 @@ EXPORT void *memalign(size_t align, size_t size)
 	}
 	while (a < align)
 		a *= 2;
-	return memalign_any(a, size);
+	return memalign_any(a, size, caller);
+}
+
+EXPORT void *memalign(size_t align, size_t size)
+{
+	return shim_memalign(align, size, CALLER);
 }
 
 EXPORT void *aligned_alloc(size_t align, size_t size)
 {
-	return memalign(align, size);
+	return shim_memalign(align, size, CALLER);
 }
 
 EXPORT void *valloc(size_t size)
 {
-	return memalign_any(PAGE_BYTES, size);
+	return memalign_any(PAGE_BYTES, size, CALLER);
 }
 
 EXPORT void *pvalloc(size_t size)
@@ -271,7 +299,7 @@ EXPORT void *pvalloc(size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	return memalign_any(PAGE_BYTES, whole ? whole : PAGE_BYTES);
+	return memalign_any(PAGE_BYTES, whole ? whole : PAGE_BYTES, CALLER);
 }
 
 EXPORT size_t malloc_usable_size(void *p)

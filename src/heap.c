@@ -152,7 +152,7 @@ void shmb_free(shmb_arena *a, void *p)
 static struct shmb_arena *_Atomic placing = NOWHERE;
 static uint8_t placed_table[sizeof class_table]; /* as class_table; 0: not all sizes of that entry are placed */
 
-void *preload_malloc(size_t size, void *(*otherwise)(size_t size))
+void *preload_malloc(size_t size, const void *caller, void *(*otherwise)(size_t size, const void *caller))
 {
 	if (likely(size <= CLASS_MAX_SIZE)) {
 		size_t live = placed_table[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
@@ -162,7 +162,7 @@ void *preload_malloc(size_t size, void *(*otherwise)(size_t size))
 		if (live && likely(context_is_of(r, a)) && likely(malloc_hot(a, r, live, &p)))
 			return p;
 	}
-	return otherwise(size);
+	return otherwise(size, caller);
 }
 
 static __attribute__((noinline)) void preload_free_slow(void *p, void (*otherwise)(void *p))

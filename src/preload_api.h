@@ -32,9 +32,10 @@ void preload_snapshot_adopt(shmb_arena *a, struct snapshot *s);
 
 /*
  * malloc and free: the hot path where the size is placed and the block is
- * ours, else the given function. `otherwise` of malloc decides by itself.
+ * ours, else the given function. `otherwise` of malloc decides by itself;
+ * `caller`, an address in the code that asked, is passed on to it.
  */
-void *preload_malloc(size_t size, void *(*otherwise)(size_t size));
+void *preload_malloc(size_t size, const void *caller, void *(*otherwise)(size_t size, const void *caller));
 void preload_free(void *p, void (*otherwise)(void *p));
 
 /* Where preload_malloc() places, NULL for nowhere; and which sizes: `all` of a range or not. */
