@@ -6,6 +6,7 @@
  * the new handler and throws. Built with -fexceptions for that to pass.
  */
 #include "shim.h"
+#include "../src/preload_api.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -29,14 +30,14 @@ static void *fail(const char *name, size_t size, size_t align, const void *nothr
 	EXPORT void *symbol(size_t size);                                  \
 	EXPORT void *symbol(size_t size)                                   \
 	{                                                                  \
-		void *p = shim_malloc(size, CALLER);                                    \
+		void *p = preload_malloc_for(size, CALLER);                                    \
 		return likely(p != NULL) ? p : fail(#symbol, size, 0, NULL); \
 	}
 #define NEW_NOTHROW(symbol)                                                   \
 	EXPORT void *symbol(size_t size, const void *nothrow);                \
 	EXPORT void *symbol(size_t size, const void *nothrow)                 \
 	{                                                                     \
-		void *p = shim_malloc(size, CALLER);                                       \
+		void *p = preload_malloc_for(size, CALLER);                                       \
 		return likely(p != NULL) ? p : fail(#symbol, size, 0, nothrow); \
 	}
 #define NEW_ALIGNED(symbol)                                                    \
@@ -57,21 +58,21 @@ static void *fail(const char *name, size_t size, size_t align, const void *nothr
 	EXPORT void symbol(void *p);   \
 	EXPORT void symbol(void *p)    \
 	{                              \
-		shim_free(p);               \
+		preload_free(p);               \
 	}
 #define DELETE_WITH(symbol, type)                  \
 	EXPORT void symbol(void *p, type unused);  \
 	EXPORT void symbol(void *p, type unused)   \
 	{                                          \
 		(void)unused;                      \
-		shim_free(p);                           \
+		preload_free(p);                           \
 	}
 #define DELETE_WITH2(symbol, type)                              \
 	EXPORT void symbol(void *p, size_t a, type unused);     \
 	EXPORT void symbol(void *p, size_t a, type unused)      \
 	{                                                       \
 		(void)a, (void)unused;                          \
-		shim_free(p);                                        \
+		preload_free(p);                                        \
 	}
 
 NEW(_Znwm)                                                /* new */

@@ -24,6 +24,7 @@ enum { TEXT = 16384, NAME_ROOM = 256, SUFFIX_ROOM = 4 };
 #define SIZE_MOST ((uint64_t)4 << 40) /* what an arena holds */
 
 struct policy policy = {.log = 1};
+int shim_say_fd = STDERR_FILENO;
 
 static char executable[256];
 static char executable_path[PATH_MAX];
@@ -41,7 +42,7 @@ void shim_say(unsigned level, const char *format, ...)
 	if (n > (int)sizeof text - 2)
 		n = sizeof text - 2;
 	text[n++] = '\n';
-	if (write(STDERR_FILENO, text, (size_t)n) < 0)
+	if (write(shim_say_fd, text, (size_t)n) < 0)
 		return; /* a program without stderr hears nothing */
 }
 
@@ -163,6 +164,15 @@ static bool set_keep(const char *value)
 	return true;
 }
 
+static bool set_dry_run(const char *value)
+{
+	uint64_t v;
+	if (!parse_number(value, 1, &v))
+		return refuse("SHMBIND_DRYRUN", value, "neither 0 nor 1");
+	policy.dry_run = v;
+	return true;
+}
+
 static bool set_log(const char *value)
 {
 	uint64_t v;
@@ -213,6 +223,7 @@ static const struct {
 	{"SHMBIND_FULL", set_full},
 	{"SHMBIND_STATS", set_stats},
 	{"SHMBIND_KEEP", set_keep},
+	{"SHMBIND_DRYRUN", set_dry_run},
 	{"SHMBIND_RUN", set_run}, /* set by `shmbind run` */
 };
 enum { KEYS = sizeof keys / sizeof *keys };

@@ -11,6 +11,7 @@
  * come here at all. The rest is asked in the order of what it costs.
  */
 #include "shim.h"
+#include "../src/preload_api.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@ struct rule {
 	uint32_t symbol_hash;
 	uint64_t sample; /* 0: not asked */
 	_Atomic uint64_t matched; /* requests for which all else held */
+	_Atomic uint64_t hits, bytes; /* in a dry run: elsewhere the region has them */
 };
 
 struct rules_bounds rules_bounds = {.lowest = 1, .count = 0};
@@ -292,15 +294,15 @@ static void set_bounds(void)
 
 /* ---- decisions ------------------------------------------------------------------- */
 
-bool rules_place_all(size_t least, size_t most)
+int rules_place_all(size_t least, size_t most)
 {
 	for (unsigned i = 0; i < rule_count; i++) {
 		const struct rule *r = &rules[i];
 		if (most < r->low || least > r->high || r->low > r->high)
 			continue;
-		return asks_size_only(r) && r->place && least >= r->low && most <= r->high;
+		return asks_size_only(r) && r->place && least >= r->low && most <= r->high ? (int)i : -1;
 	}
-	return false;
+	return -1;
 }
 
 static bool site_holds(const struct rule *r, struct site *s, const void *caller)
@@ -339,4 +341,31 @@ int rules_decide(size_t size, const void *caller, enum held held)
 bool rules_places(int rule)
 {
 	return rules[rule].place;
+}
+
+/* ---- what they did ---------------------------------------------------------------- */
+
+void rules_count(int rule, size_t size)
+{
+	atomic_fetch_add_explicit(&rules[rule].hits, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&rules[rule].bytes, preload_bytes(size), memory_order_relaxed);
+}
+
+void rules_uncount(void)
+{
+	for (unsigned i = 0; i < rule_count; i++) {
+		atomic_store(&rules[i].hits, 0);
+		atomic_store(&rules[i].bytes, 0);
+	}
+}
+
+unsigned rules_describe(struct preload_rule *out)
+{
+	for (unsigned i = 0; i < rule_count; i++)
+		out[i] = (struct preload_rule){.text = rules[i].text.s,
+		                               .len = rules[i].text.len,
+		                               .places = rules[i].place,
+		                               .hits = atomic_load(&rules[i].hits),
+		                               .bytes = atomic_load(&rules[i].bytes)};
+	return rule_count;
 }

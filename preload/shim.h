@@ -29,6 +29,7 @@ struct policy {
 	bool active;
 	bool named_by_pid; /* the region's name has %p */
 	bool keep;
+	bool dry_run;
 	enum shim_fork fork;
 	enum shim_full full;
 	unsigned log;
@@ -45,7 +46,8 @@ bool policy_read(void);
 /* Expands %p and %e. False: too long. */
 bool policy_expand(const char *pattern, char *out, size_t len);
 
-/* One line on stderr, with write(2), from `level` on. */
+/* One line on stderr, or where that was taken to, with write(2), from `level` on. */
+extern int shim_say_fd;
 void shim_say(unsigned level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- rules.c -------------------------------------------------------------- */
@@ -76,8 +78,16 @@ enum held { HELD_NOT, HELD_HEAP, HELD_REGION };
 int rules_decide(size_t size, const void *caller, enum held held);
 bool rules_places(int rule);
 
-/* Is every size from `least` to `most` placed, whoever asks? */
-bool rules_place_all(size_t least, size_t most);
+/* The rule that places every size from `least` to `most`, whoever asks; -1: none. */
+int rules_place_all(size_t least, size_t most);
+
+/* In a dry run, and in its forked child. */
+void rules_count(int rule, size_t size);
+void rules_uncount(void);
+
+/* How they are shown, with what was counted here. Returns how many. */
+struct preload_rule;
+unsigned rules_describe(struct preload_rule *out);
 
 /* Takes the rules in; they point into `text` from then on. False: *bad does not parse; empty: there is no rule. */
 bool rules_parse(const char *text, struct word *bad);
@@ -119,9 +129,7 @@ bool word_matches(struct word glob, const char *text);
 
 /* ---- interpose.c, for cxx.c ------------------------------------------------ */
 
-void *shim_malloc(size_t size, const void *caller);
 void *shim_memalign(size_t align, size_t size, const void *caller);
-void shim_free(void *p);
 
 /* ---- fork.c ---------------------------------------------------------------- */
 
@@ -132,7 +140,7 @@ extern shmb_arena *_Atomic shim_arena;
 shmb_arena *shim_arena_late(void);
 
 /* A chosen request found no room. True: the ordinary heap may serve it. */
-bool shim_full(shmb_arena *a);
+bool shim_full(shmb_arena *a, unsigned rule);
 
 /* ---- leave.c --------------------------------------------------------------- */
 

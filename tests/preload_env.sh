@@ -74,10 +74,11 @@ for v in '' 0 x -1 1.5G 64k 64KB ' 64K' '64K ' 1P K 99999999999999999999 1677721
 for v in '' deny Copy 'copy ' copy,share; do bad SHMBIND_FORK "$v"; done
 for v in '' ENOMEM none 'abort '; do bad SHMBIND_FULL "$v"; done
 for v in '' 2 yes -1; do bad SHMBIND_KEEP "$v"; done
+for v in '' 2 yes -1; do bad SHMBIND_DRYRUN "$v"; done
 bad SHMBIND_STATS ''
 bad SHMBIND_RUN 12345678901234567890123456789012
 for v in '' / . .. /a/b a/b "$long_name"; do bad SHMBIND_REGION "$v" "$(printf '%.100s' "$v")"; done
-for k in SHMBIND_ SHMBIND_DRYRUN SHMBIND_PLACES SHMBIND_Size SHMBIND_X_Y; do bad $k 1; done
+for k in SHMBIND_ SHMBIND_DRYRUNS SHMBIND_DRY_RUN SHMBIND_PLACES SHMBIND_Size SHMBIND_X_Y; do bad $k 1; done
 
 for v in '' ';;' ' ' '#only this' size size= size=.. size=4X size=4K..1K size=4k.. size=-1 size=4K...8K size=4K..8K..16K \
 	size=99999999999999999999 size=16777216T 'size=4K.. more' alll ALL ! 'big:' ':all' 'a=b:all' '!!all' \

@@ -1,7 +1,8 @@
 #!/bin/bash
 # The rules of SHMBIND_PLACE that ask who makes a request: module=, site=,
 # thread=, sample=, their negation and their order. Each row says where the
-# requests of some known code go.
+# requests of some known code go. Then what is counted of each rule, in a
+# region and in a dry run.
 set -eu
 cd "$(dirname "$0")/.."
 BUILD=${BUILD:-build} SAN=${SAN:-} CC=${CC:-cc}
@@ -156,6 +157,114 @@ row '!size=5000.. sample=1/2;size=5000..' 'rr hh' resize/6000 resize/60000
 printf '# who\nbuffers: module=libone.so site=one_get size=4K..  thread=worker sample=1/2\n!small: size=..100\nmodule=libtwo.so\n' >"$work/rules"
 row "@$work/rules" 'hhrhr hhhh r h h' 'thread:worker:one.get*4' 'thread:worker:one.other*3' two.get two.get/100 one.get
 cd "$work" && row @rules 'r h' two.get one.get && cd - >/dev/null
+
+# ---- what is counted --------------------------------------------------------------------------------
+
+# under KEY=VALUE... -- STEP...: the helper; $status, $work/out, $work/err, $work/s.json
+under() {
+	local keys=()
+	while [ "$1" != -- ]; do
+		keys+=("$1")
+		shift
+	done
+	shift
+	status=0
+	rm -f "$work/s.json"
+	(cd "$work" && env SHMBIND_REGION=$name SHMBIND_LOG=0 SHMBIND_STATS="$work/s.json" "${keys[@]}" LD_PRELOAD="$shim" \
+		"$helper" "$work" "$@" >"$work/out" 2>"$work/err"; exit $?) 2>/dev/null || status=$?
+}
+counted() { jq -c '[.rules[] | [.hits, .bytes, .fallbacks]]' "$work/s.json" 2>&1; }
+
+# counts RULES '[HITS,BYTES,FALLBACKS],...' STEP...: in a region, and in a dry run
+counts() {
+	rows=$((rows + 1))
+	under SHMBIND_PLACE="$1" -- "${@:3}"
+	if [ "$(counted)" = "[$2]" ] && [ $status = 0 ]; then
+		echo "ok   $1: ${*:3}: counts $2"
+	else
+		wrong "$1: ${*:3}: should count [$2]" "$(counted) (status $status) $(cat "$work/err")"
+	fi
+}
+counts_dry() {
+	counts "$@"
+	rows=$((rows + 1))
+	under SHMBIND_DRYRUN=1 SHMBIND_PLACE="$1" -- "${@:3}"
+	if [ "$(counted)" = "[$2]" ] && [ "$(jq .dry_run "$work/s.json")" = true ] && [ $status = 0 ] && ! grep -q r "$work/out"; then
+		echo "ok   dry run: $1: ${*:3}: counts $2, places nothing"
+	else
+		wrong "dry run: $1: ${*:3}: should count [$2]" "$(counted) (status $status) $(cat "$work/out" "$work/err")"
+	fi
+}
+
+counts_dry 'size=5000' '[10,51200,0]' 'main*10'
+counts_dry 'size=4900..5120' '[1000,5120000,0]' 'main*1000'
+counts_dry 'size=5000' '[0,0,0]' 'main/5001*10'
+counts_dry 'size=4900..5120;size=6000..6144' '[3,15360,0],[2,12288,0]' 'main*3' 'main/6100*2'
+counts_dry 'size=4900..5000;size=4900..5120' '[3,15360,0],[9,46080,0]' 'main*3' 'main/5001*4' 'main/5120*5'
+counts_dry 'size=5000..5120;size=4900..5120' '[7,35840,0],[2,10240,0]' 'main/5000*3' 'main/5120*4' 'main/4900*2'
+counts_dry 'size=100000..' '[2,200000,0]' 'main/100000*2' main
+counts_dry 'size=4900..5120' '[156,798720,0]' 'main*100' 'thread:a:main*50' 'thread:b:main*4'
+counts_dry 'size=5000 thread=b;size=5000' '[4,20480,0],[152,778240,0]' 'main*100' 'thread:a:main*50' 'thread:b:main*4'
+counts_dry '!module=libone.so;size=4900..5120' '[4,20480,0],[2,10240,0]' 'one.get*3' 'main*2' # 4: the module's constructor asks too
+counts_dry '!size=5000;size=4900..5120' '[2,10240,0],[1,5120,0]' 'main*2' main/5001
+counts_dry 'size=5000;!all' '[1,5120,0],[0,0,0]' main main/5001
+counts_dry 'size=5000 sample=1/3' '[3,15360,0]' 'main*10'
+counts_dry 'size=5000..6000' '[4,22528,0]' 'resize/6000*2'
+counts_dry 'site=one_get size=5000;module=libone.so size=5000' '[2,10240,0],[1,5120,0]' 'one.get*2' one.other two.get
+counts 'size=4900..5120' '[5,25600,0]' 'main*2' 'fork*3' main/5001 main 'main'
+counts_dry 'size=5000' '[2,10240,0]' main 'fork*3' main
+
+under SHMBIND_FORK=share SHMBIND_PLACE=size=4900..5120 -- 'main*2' 'fork*3' main
+verify "share: a child's requests count in its parent's region" [ "$(counted)" = '[[6,30720,0]]' ]
+under SHMBIND_SIZE=1M SHMBIND_PLACE='no: size=1..5000;big: size=64K..' -- 'main/100000*20'
+verify "fallbacks: they are the rule's, and as many as the region's" \
+	[ "$(jq -c '[.rules[0].fallbacks, .rules[1].hits, .rules[1].bytes, .rules[1].fallbacks == .fallbacks, .fallbacks >= 12 and .fallbacks < 20]' "$work/s.json")" = '[0,20,2000000,true,true]' ]
+under SHMBIND_SIZE=1M SHMBIND_FULL=enomem SHMBIND_PLACE='big: size=64K..' -- 'main/100000*20'
+verify "full, enomem: none falls back" [ "$(jq -c '[.rules[0].hits, .rules[0].fallbacks]' "$work/s.json")" = '[20,0]' ]
+under SHMBIND_PLACE='  big:  size=5000;! thread=x"\	' -- main
+verify "the rules as they were written" [ "$(jq -c '[.rules[] | [.rule, .places]]' "$work/s.json")" = '[["big:  size=5000",true],["! thread=x\"\\",false]]' ]
+under SHMBIND_PLACE="$(printf 'size=%d;' {1..64})" -- main/1 'main/64*2'
+verify "64 rules" [ "$(jq -c '[(.rules | length), .rules[0].hits, .rules[63].hits]' "$work/s.json")" = '[64,1,2]' ]
+under SHMBIND_PLACE="size=5000;$(printf 'module=x%.0s' {1..1})$(printf 'y%.0s' {1..200})" -- main
+verify "a long rule is shown in part" [ "$(jq -c '[.rules[1].rule | length, startswith("module=xyyyy")]' "$work/s.json")" = '[95,true]' ]
+
+# ---- from outside ------------------------------------------------------------------------------------
+
+rules='buffers: size=4900..5120;!size=..100;kept: thread=nobody'
+mkfifo "$work/in" "$work/says"
+(cd "$work" && SHMBIND_REGION=$name SHMBIND_LOG=0 SHMBIND_PLACE=$rules LD_PRELOAD=$shim exec "$helper" "$work" 'main*7' wait 'main*5') \
+	<"$work/in" >"$work/says" &
+asker=$!
+exec 8>"$work/in" 9<"$work/says"
+while read -r -u 9 -t 60 word && [ "$word" != ready ]; do :; done
+"$tool" stats $name --json >"$work/s.json"
+verify "shmbind stats --json, while the program runs: 7" [ "$(jq -c '.rules[0] | [.rule, .hits, .bytes]' "$work/s.json")" = '["buffers: size=4900..5120",7,35840]' ]
+"$tool" stats $name >"$work/text"
+verify "shmbind stats: a table" grep -qE '^ +7 +35.0 KiB +0  buffers: size=4900..5120$' "$work/text"
+verify "and a line for each rule, in their order" \
+	[ "$(awk '/fallbacks +rule$/ {on = 1; next} /^$/ {on = 0} on' "$work/text" | grep -oE '(buffers|!size|kept).*')" = "${rules//;/$'\n'}" ]
+exec 8>&-
+cat <&9 >"$work/out"
+exec 9<&-
+wait $asker
+
+under SHMBIND_PLACE=size=4900..5120 -- 'main*7' kill
+verify "a killed program's region still tells" [ "$("$tool" stats $name --json | jq -c '.rules[0].hits')" = 7 ]
+rm -f /dev/shm$name
+
+# ---- dry run -------------------------------------------------------------------------------------------
+
+under SHMBIND_DRYRUN=1 SHMBIND_LOG=1 SHMBIND_PLACE='size=4900..5120;!size=5500;size=6000' SHMBIND_STATS=stderr -- 'main*2' main/5500 main/6000
+verify "dry run: a line at the start, one at the end with the sums" [ "$(grep ^shmbind "$work/err")" = \
+	"shmbind: dry run: nothing is placed; counting what size=4900..5120;!size=5500;size=6000 would place
+shmbind: dry run: 3 requests of 16384 bytes would have been placed" ]
+verify "dry run: and the table" grep -qE '^ +2 +10.0 KiB +0  size=4900..5120$' "$work/err"
+under SHMBIND_DRYRUN=1 SHMBIND_PLACE=all -- main
+verify "dry run, SHMBIND_LOG=0: nothing is said" [ ! -s "$work/err" ]
+under SHMBIND_DRYRUN=1 SHMBIND_PLACE=size=5000 SHMBIND_STATS="$work/dry.%p.json" -- 'main*2' 'fork*2' main
+verify "dry run: a forked child tells its own" [ "$(cat "$work"/dry.*.json | jq -c '.rules[0].hits' | sort | tr '\n' ' ')" = '1 1 3 ' ]
+under SHMBIND_DRYRUN=0 SHMBIND_PLACE=size=5000 -- main
+verify "SHMBIND_DRYRUN=0: placed" [ "$(cat "$work/out")" = r ]
 
 [ $failures = 0 ] || { echo "$failures of $rows rows are wrong"; exit 1; }
 echo "$rows rows hold"

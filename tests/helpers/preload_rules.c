@@ -16,15 +16,20 @@
  *   cxx.new cxx.array cxx.aligned
  *   swap              loads one, asks, unloads it, and the same with two, ten times: 20 letters
  *   resize/SIZE       malloc(5000) and then realloc to SIZE by the program: two letters
+ *   fork              a child that asks as main does and exits
+ *   wait              says so on a line of its own and waits for the end of the input
+ *   kill              SIGKILL
  */
 #include "preload_util.h"
 
 #include <dlfcn.h>
 #include <link.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 
 typedef void *ask_fn(size_t size);
 
@@ -82,6 +87,23 @@ static void resize(size_t size)
 	say(kept(realloc(p, size)));
 }
 
+static void forked(size_t size)
+{
+	if (fork() == 0) {
+		say(main_asks(size));
+		exit(0);
+	}
+	wait(NULL);
+}
+
+static void wait_for_end_of_input(void)
+{
+	char c;
+	dprintf(STDOUT_FILENO, "\nready\n");
+	while (read(STDIN_FILENO, &c, 1) > 0)
+		;
+}
+
 struct walk {
 	ask_fn *f;
 	size_t size;
@@ -118,6 +140,12 @@ static void step(const char *who, size_t size, long count)
 			swap(size);
 		} else if (!strcmp(who, "resize")) {
 			resize(size);
+		} else if (!strcmp(who, "fork")) {
+			forked(size);
+		} else if (!strcmp(who, "wait")) {
+			wait_for_end_of_input();
+		} else if (!strcmp(who, "kill")) {
+			kill(getpid(), SIGKILL);
 		} else if (!strcmp(who, "main")) {
 			say(main_asks(size));
 		} else if (dot) {
