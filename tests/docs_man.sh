@@ -203,7 +203,7 @@ check_tool() {
 
 check_run_keys() {
 	local want got
-	want=$("$BUILD/shmbind" help run | sed -n 's/^  \(--[a-z]*\).*\(SHMBIND_[A-Z]*\).*/\1=\2/p')
+	want=$("$BUILD/shmbind" help run | sed -n 's/^  \(--[a-z-]*\).*\(SHMBIND_[A-Z]*\).*/\1=\2/p')
 	got=$(entries shmbind.1 run | awk '/^\.It Fl /{option = "-" $3} /^\.Ev SHMBIND_/ && option {print option "=" $2; option = ""}')
 	same "variables of run's options" "$want" "$got"
 	echo "$(count "$want") options of run set the variable that the page says"
