@@ -102,6 +102,7 @@ static bool set_place(const char *value)
 	}
 	if (rules_ask_site() && !site_setup(executable_path))
 		return refuse("SHMBIND_PLACE", value, "module= and site= need glibc 2.35");
+	symbols_read();
 	return true;
 }
 

@@ -21,11 +21,10 @@ struct rule {
 	struct word name, text;
 	size_t low, high; /* both included */
 	bool place;
-	bool by_module, by_offset; /* `module` and `object` are the numbers of patterns */
-	unsigned module, object;
+	bool by_module, by_offset, by_symbol;
+	unsigned module, object, symbol; /* the numbers of two patterns, of a symbol */
 	uint64_t offset;
-	struct word symbol, thread; /* empty: not asked */
-	uint32_t symbol_hash;
+	struct word thread; /* empty: not asked */
 	uint64_t sample; /* 0: not asked */
 	_Atomic uint64_t matched; /* requests for which all else held */
 	_Atomic uint64_t hits, bytes; /* in a dry run: elsewhere the region has them */
@@ -141,12 +140,13 @@ static bool parse_module(const char *s, const char *end, struct rule *r)
 static bool parse_site(const char *s, const char *end, struct rule *r)
 {
 	const char *plus = memrchr(s, '+', (size_t)(end - s));
-	if (r->by_offset || r->symbol.len)
+	if (r->by_offset || r->by_symbol)
 		return false;
 	if (!plus) {
-		r->symbol = word_of(s, end);
-		r->symbol_hash = site_symbol_hash(r->symbol);
-		return is_symbol(s, end);
+		r->by_symbol = is_symbol(s, end);
+		if (r->by_symbol)
+			r->symbol = symbol_new(word_of(s, end));
+		return r->by_symbol;
 	}
 	if (plus == s || end - plus < 3 || plus[1] != '0' || plus[2] != 'x' || !parse_hex(plus + 3, end, &r->offset))
 		return false;
@@ -261,7 +261,7 @@ bool rules_parse(const char *text, struct word *bad)
 
 static bool asks_site(const struct rule *r)
 {
-	return r->by_module || r->by_offset || r->symbol.len;
+	return r->by_module || r->by_offset || r->by_symbol;
 }
 
 static bool asks_size_only(const struct rule *r)
@@ -313,7 +313,7 @@ static bool site_holds(const struct rule *r, struct site *s, const void *caller)
 		site_find(s, caller);
 	return (!r->by_module || site_named(s, r->module)) &&
 	       (!r->by_offset || (site_at(s, r->offset) && site_named(s, r->object))) &&
-	       (!r->symbol.len || site_within(s, r->symbol, r->symbol_hash));
+	       (!r->by_symbol || site_within(s, r->symbol));
 }
 
 /* A block that is there already has drawn its lot: it stays where it is. */

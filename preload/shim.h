@@ -4,7 +4,7 @@
  *   interpose.c  libc's allocation entry points, and nothing else; cxx.c: C++'s
  *   policy.c     the environment, once
  *   rules.c      which requests belong into the region
- *   site.c       whose code asked
+ *   site.c       whose code asked; symbols.c: in which function
  *   fork.c       which region a process uses: at start, after fork, at its end
  *   leave.c      the ways out that run no destructor: _exit and exec
  */
@@ -114,18 +114,27 @@ bool site_setup(const char *executable);
 
 /* A shell pattern for names of objects, with path or without: its number. At most 2 * RULES. */
 unsigned site_pattern(struct word glob);
-uint32_t site_symbol_hash(struct word symbol);
 
 void site_find(struct site *s, const void *caller);
 bool site_named(const struct site *s, unsigned pattern);
 bool site_at(const struct site *s, uint64_t offset);
-bool site_within(const struct site *s, struct word symbol, uint32_t hash);
+bool site_within(const struct site *s, unsigned symbol);
 
 /* The calling thread's name, as the kernel has it. */
 bool thread_named(struct word glob);
 
 /* *, ?, [a-z], [!a-z]; by bytes. */
 bool word_matches(struct word glob, const char *text);
+
+/* ---- symbols.c ------------------------------------------------------------ */
+
+unsigned symbol_new(struct word name); /* its number; at most RULES */
+
+/* Once, when they are all known: what the files say of the objects that are loaded now. */
+void symbols_read(void);
+
+/* Is there a function of that name at `at`, an address in `object`? */
+bool symbol_covers(unsigned symbol, const struct link_map *object, uintptr_t at);
 
 /* ---- interpose.c, for cxx.c ------------------------------------------------ */
 

@@ -1,11 +1,11 @@
 /*
- * site.c - whose code asked: the object that a return address lies in, its
- * name, its symbols.
+ * site.c - whose code asked: the object that a return address lies in, and
+ * its name.
  *
  * Called inside malloc, maybe while the loader holds its lock: the object is
- * found by _dl_find_object(3), which takes none, its symbols in its own hash
- * table, as the loader would find them. Nothing is allocated. The caller's
- * object cannot be unloaded meanwhile: its code is waiting for the result.
+ * found by _dl_find_object(3), which takes none. Nothing is allocated. The
+ * caller's object cannot be unloaded meanwhile: its code is waiting for the
+ * result.
  *
  * Remembered is only which patterns a name matches, which stays true whatever
  * is loaded and unloaded: an entry is written once and found by its text. The
@@ -190,69 +190,9 @@ bool site_at(const struct site *s, uint64_t offset)
 	return s->object && s->caller - s->object->l_addr == offset;
 }
 
-/* ---- symbols ---------------------------------------------------------------------- */
-
-struct tables {
-	uintptr_t base;
-	const ElfW(Sym) *symbols;
-	const char *strings;
-	const uint32_t *hash; /* of the GNU kind */
-};
-
-/* glibc relocates these entries in place, but not on every machine, nor the vDSO's. */
-static const void *relocated(const struct link_map *m, ElfW(Addr) at)
+bool site_within(const struct site *s, unsigned symbol)
 {
-	return (const void *)(at < m->l_addr ? at + m->l_addr : at);
-}
-
-static bool tables_of(const struct link_map *m, struct tables *t)
-{
-	*t = (struct tables){.base = m->l_addr};
-	for (const ElfW(Dyn) *d = m->l_ld; d->d_tag != DT_NULL; d++) {
-		if (d->d_tag == DT_SYMTAB)
-			t->symbols = relocated(m, d->d_un.d_ptr);
-		else if (d->d_tag == DT_STRTAB)
-			t->strings = relocated(m, d->d_un.d_ptr);
-		else if (d->d_tag == DT_GNU_HASH)
-			t->hash = relocated(m, d->d_un.d_ptr);
-	}
-	return t->symbols && t->strings && t->hash;
-}
-
-uint32_t site_symbol_hash(struct word symbol)
-{
-	uint32_t h = 5381;
-	for (unsigned i = 0; i < symbol.len; i++)
-		h = h * 33 + (unsigned char)symbol.s[i];
-	return h;
-}
-
-static bool covers(const struct tables *t, const ElfW(Sym) *y, struct word symbol, uintptr_t at)
-{
-	const char *name = t->strings + y->st_name;
-	return ELF64_ST_TYPE(y->st_info) == STT_FUNC && at - (t->base + y->st_value) < y->st_size &&
-	       !strncmp(name, symbol.s, symbol.len) && !name[symbol.len];
-}
-
-bool site_within(const struct site *s, struct word symbol, uint32_t hash)
-{
-	enum { WORD_BITS = 8 * sizeof(ElfW(Addr)) };
-	struct tables t;
-	if (!s->object || !tables_of(s->object, &t) || !t.hash[0])
-		return false;
-	uint32_t buckets = t.hash[0], first = t.hash[1], words = t.hash[2], shift = t.hash[3];
-	const ElfW(Addr) *bloom = (const void *)(t.hash + 4);
-	const uint32_t *bucket = (const void *)(bloom + words), *chain = bucket + buckets;
-	ElfW(Addr) word = bloom[hash / WORD_BITS % words];
-	if (!(word >> hash % WORD_BITS & word >> (hash >> shift) % WORD_BITS & 1))
-		return false;
-	for (uint32_t i = bucket[hash % buckets]; i >= first && i; i++) {
-		if ((chain[i - first] | 1) == (hash | 1) && covers(&t, &t.symbols[i], symbol, s->caller - 1))
-			return true;
-		if (chain[i - first] & 1)
-			break;
-	}
-	return false;
+	return s->object && symbol_covers(symbol, s->object, s->caller - 1); /* the call, not what follows it */
 }
 
 /* ---- threads ---------------------------------------------------------------------- */

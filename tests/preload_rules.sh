@@ -92,7 +92,7 @@ row 'module=lib*.so;!module=libone.so' 'r r r h' "${some[@]}"
 row 'buffers: module=libone.so; rest:size=6K..' 'r h r' one.get two.get two.get/7000
 row '!buffers: module=libone.so size=6K..;module=lib*' 'r h r' one.get one.get/7000 two.get/7000
 
-for how in get calloc realloc grow array aligned posix memalign valloc pvalloc start walk; do
+for how in get calloc realloc grow array aligned posix memalign valloc pvalloc start walk held; do
 	row 'module=libone.so size=200..' 'r h' one.$how two.$how
 done
 for how in new array aligned delete; do
@@ -122,8 +122,14 @@ row 'site=one_other;site=two_get' 'h r r h' "${some[@]}"
 row '!site=one_get;module=libone.so' 'h r h h' "${some[@]}"
 row 'site=one_get size=..4K' 'h r' one.get one.get/100
 row 'site=one_get module=libtwo.so' 'h h h h' "${some[@]}"
+row 'site=one_get thread=preload_rules' 'r r r h' one.get one.walk one.held two.held
 row 'site=one_ge' 'h h h h' "${some[@]}"
 row 'site=malloc' 'h h h h' "${some[@]}"
+row 'site=main_asks' 'h r' one.get main
+row 'site=inner_asks' 'r h' inner main   # the program does not export it
+row 'site=hidden_asks' 'h' one.hidden    # nor this module, which comes later
+strip -o "$work/stripped" "$helper"
+helper=$work/stripped row 'site=inner_asks' 'h' inner
 row 'site=strdup' 'h r' one.get one.dup
 row 'site=cxx_new' 'r h' cxx.new cxx.array
 

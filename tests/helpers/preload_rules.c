@@ -8,11 +8,12 @@
  * not say. Of each request it prints r (in the region) or h (the ordinary
  * heap), of each step a blank. WHO is
  *
- *   main              a function of the program, exported as main_asks
+ *   main, inner       functions of the program: main_asks, and inner_asks, which is static
  *   one.HOW two.HOW   the module; HOW is get (malloc), other (malloc, another function), calloc, realloc
- *                     (of NULL), grow (realloc from 100 bytes), array (reallocarray), aligned, posix,
+ *                     (of NULL), hidden (in a static function), grow (realloc from 100 bytes), array (reallocarray), aligned, posix,
  *                     memalign, valloc, pvalloc, dup (strdup: libc asks), start (what its constructor asked
- *                     for while the loader had its lock), walk (in a callback of dl_iterate_phdr)
+ *                     for while the loader had its lock), walk (in a callback of dl_iterate_phdr), held (in another
+ *                     thread, while this one is in such a callback and waits for it)
  *   cxx.new cxx.array cxx.aligned
  *   swap              loads one, asks, unloads it, and the same with two, ten times: 20 letters
  *   resize/SIZE       malloc(5000) and then realloc to SIZE by the program: two letters
@@ -25,7 +26,9 @@
 #include <dlfcn.h>
 #include <link.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -70,6 +73,11 @@ __attribute__((noinline)) void *main_asks(size_t size)
 	return kept(malloc(size));
 }
 
+static __attribute__((noinline)) void *inner_asks(size_t size)
+{
+	return kept(calloc(1, size)); /* not as main_asks: equal functions are made one */
+}
+
 static void swap(size_t size)
 {
 	static const char *const names[] = {"one", "two"};
@@ -108,14 +116,48 @@ struct walk {
 	ask_fn *f;
 	size_t size;
 	void *p;
+	atomic_int turn; /* of the other thread, where there is one */
+	bool other;
 };
 
+static void *other_thread(void *arg)
+{
+	struct walk *w = arg;
+	while (atomic_load(&w->turn) != 1)
+		sched_yield();
+	w->p = w->f(w->size);
+	atomic_store(&w->turn, 2);
+	return NULL;
+}
+
+/* The loader's lock is held meanwhile. */
 static int walk_one(struct dl_phdr_info *info, size_t len, void *data)
 {
 	struct walk *w = data;
 	(void)info, (void)len;
-	w->p = w->f(w->size);
-	return 1;
+	if (!w->other) {
+		w->p = w->f(w->size);
+		return 1;
+	}
+	atomic_store(&w->turn, 1);
+	for (int i = 0; i < 10000 && atomic_load(&w->turn) != 2; i++)
+		usleep(1000);
+	if (atomic_load(&w->turn) == 2)
+		return 1;
+	dprintf(STDOUT_FILENO, "deadlock\n");
+	_exit(1);
+}
+
+static void *walk(ask_fn *f, size_t size, bool other)
+{
+	struct walk w = {.f = f, .size = size, .other = other};
+	pthread_t t;
+	if (other && pthread_create(&t, NULL, other_thread, &w))
+		exit(1);
+	dl_iterate_phdr(walk_one, &w);
+	if (other)
+		pthread_join(t, NULL);
+	return w.p;
 }
 
 static void *ask(const char *name, const char *how, size_t size)
@@ -123,12 +165,10 @@ static void *ask(const char *name, const char *how, size_t size)
 	void *m = module_load(name);
 	if (!strcmp(how, "start"))
 		return *(void **)dlsym(m, "started");
-	bool walk = !strcmp(how, "walk");
-	struct walk w = {.f = function_of(m, name, walk ? "get" : how), .size = size};
-	if (!walk)
-		return w.f(size);
-	dl_iterate_phdr(walk_one, &w);
-	return w.p;
+	bool held = !strcmp(how, "held");
+	if (held || !strcmp(how, "walk"))
+		return walk(function_of(m, name, "get"), size, held);
+	return function_of(m, name, how)(size);
 }
 
 static void step(const char *who, size_t size, long count)
@@ -148,6 +188,8 @@ static void step(const char *who, size_t size, long count)
 			kill(getpid(), SIGKILL);
 		} else if (!strcmp(who, "main")) {
 			say(main_asks(size));
+		} else if (!strcmp(who, "inner")) {
+			say(inner_asks(size));
 		} else if (dot) {
 			snprintf(name, sizeof name, "%.*s", (int)(dot - who), who);
 			say(ask(name, dot + 1, size));
