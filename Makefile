@@ -109,12 +109,13 @@ $(BUILD)/libshmbind.so: $(LIB_SO)
 $(LIB_A): $(OBJ) $(JE_LIB)
 	$(say) AR $@
 	$(Q)ld -r $(OBJ) $(JE_LIB) -o $(BUILD)/libshmbind-one.o
-	$(Q)objcopy --localize-hidden $(BUILD)/libshmbind-one.o
+	$(Q)objcopy --localize-hidden -L preload_malloc -L preload_free $(BUILD)/libshmbind-one.o
 	$(Q)rm -f $@ && ar rcs $@ $(BUILD)/libshmbind-one.o && rm $(BUILD)/libshmbind-one.o
 
 $(PRELOAD_SO): $(OBJ) $(PRELOAD_OBJ) $(JE_LIB) preload/preload.map
 	$(say) LD $@
 	$(Q)$(CC) -shared $(ALL_LDFLAGS) -Wl,-soname,libshmbind-preload.so -Wl,-z,nodelete \
+		-Wl,--defsym=malloc=preload_malloc,--defsym=free=preload_free \
 		-Wl,--version-script=preload/preload.map $(OBJ) $(PRELOAD_OBJ) $(JE_LIB) -lm -o $@
 
 $(CLI): $(CLI_OBJ) $(LIB_A)

@@ -6,11 +6,13 @@
  * the new handler and throws. Built with -fexceptions for that to pass.
  */
 #include "shim.h"
+#include "../src/preload_api.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
 
 #define EXPORT __attribute__((visibility("default")))
+#define CALLER __builtin_return_address(0)
 
 /* The library's operator of that name, whose way of failing it is. */
 static void *fail(const char *name, size_t size, size_t align, const void *nothrow)
@@ -28,49 +30,49 @@ static void *fail(const char *name, size_t size, size_t align, const void *nothr
 	EXPORT void *symbol(size_t size);                                  \
 	EXPORT void *symbol(size_t size)                                   \
 	{                                                                  \
-		void *p = malloc(size);                                    \
+		void *p = preload_malloc_for(size, CALLER);                                    \
 		return likely(p != NULL) ? p : fail(#symbol, size, 0, NULL); \
 	}
 #define NEW_NOTHROW(symbol)                                                   \
 	EXPORT void *symbol(size_t size, const void *nothrow);                \
 	EXPORT void *symbol(size_t size, const void *nothrow)                 \
 	{                                                                     \
-		void *p = malloc(size);                                       \
+		void *p = preload_malloc_for(size, CALLER);                                       \
 		return likely(p != NULL) ? p : fail(#symbol, size, 0, nothrow); \
 	}
 #define NEW_ALIGNED(symbol)                                                    \
 	EXPORT void *symbol(size_t size, size_t align);                        \
 	EXPORT void *symbol(size_t size, size_t align)                         \
 	{                                                                      \
-		void *p = aligned_alloc(align, size);                          \
+		void *p = shim_memalign(align, size, CALLER);                          \
 		return likely(p != NULL) ? p : fail(#symbol, size, align, NULL); \
 	}
 #define NEW_ALIGNED_NOTHROW(symbol)                                               \
 	EXPORT void *symbol(size_t size, size_t align, const void *nothrow);      \
 	EXPORT void *symbol(size_t size, size_t align, const void *nothrow)       \
 	{                                                                         \
-		void *p = aligned_alloc(align, size);                             \
+		void *p = shim_memalign(align, size, CALLER);                             \
 		return likely(p != NULL) ? p : fail(#symbol, size, align, nothrow); \
 	}
 #define DELETE(symbol)                 \
 	EXPORT void symbol(void *p);   \
 	EXPORT void symbol(void *p)    \
 	{                              \
-		free(p);               \
+		preload_free(p);               \
 	}
 #define DELETE_WITH(symbol, type)                  \
 	EXPORT void symbol(void *p, type unused);  \
 	EXPORT void symbol(void *p, type unused)   \
 	{                                          \
 		(void)unused;                      \
-		free(p);                           \
+		preload_free(p);                           \
 	}
 #define DELETE_WITH2(symbol, type)                              \
 	EXPORT void symbol(void *p, size_t a, type unused);     \
 	EXPORT void symbol(void *p, size_t a, type unused)      \
 	{                                                       \
 		(void)a, (void)unused;                          \
-		free(p);                                        \
+		preload_free(p);                                        \
 	}
 
 NEW(_Znwm)                                                /* new */

@@ -36,8 +36,8 @@ static atomic_flag opening = ATOMIC_FLAG_INIT;
 static atomic_bool may_open_late;
 static atomic_uint late_requests;
 static atomic_bool said_full;
-static int stats_fd = -1;
-static struct stat stats_file; /* what it was: the program may close it and the number come back */
+static int stderr_fd = -1;      /* for the end: many programs close theirs before */
+static struct stat stderr_file; /* what it was: the program may close it and the number come back */
 static struct snapshot fork_snapshot;
 static int fork_error;
 
@@ -45,6 +45,9 @@ static int fork_error;
 
 static void arena_set(shmb_arena *a)
 {
+	struct preload_rule rules[RULES];
+	if (a)
+		preload_rules_set(a, rules, rules_describe(rules));
 	preload_place(a);
 	atomic_store(&shim_arena, a);
 }
@@ -123,7 +126,7 @@ shmb_arena *shim_arena_late(void)
 	return atomic_load(&shim_arena);
 }
 
-bool shim_full(shmb_arena *a)
+bool shim_full(shmb_arena *a, unsigned rule)
 {
 	if (policy.full == FULL_ABORT) {
 		shim_say(0, "%s is full", shmb_region_name(shmb_arena_region(a)));
@@ -131,7 +134,7 @@ bool shim_full(shmb_arena *a)
 	}
 	if (policy.full == FULL_ENOMEM)
 		return false;
-	preload_count_fallback(a);
+	preload_count_fallback(a, rule);
 	if (!atomic_exchange(&said_full, true))
 		shim_say(1, "%s is full: the ordinary heap serves the rest", shmb_region_name(shmb_arena_region(a)));
 	return true;
@@ -171,22 +174,40 @@ static void fork_child(void)
 
 /* ---- start and end ----------------------------------------------------------------- */
 
+static bool stats_to_stderr(void)
+{
+	return policy.stats && !strcmp(policy.stats, "stderr");
+}
+
 static void keep_stderr(void)
 {
-	if (policy.stats && !strcmp(policy.stats, "stderr")) /* many programs close theirs before we print */
-		stats_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STATS_FD_FLOOR);
-	if (stats_fd >= 0 && fstat(stats_fd, &stats_file)) {
-		close(stats_fd);
-		stats_fd = -1;
+	if (stats_to_stderr() || policy.dry_run)
+		stderr_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STATS_FD_FLOOR);
+	if (stderr_fd >= 0 && fstat(stderr_fd, &stderr_file)) {
+		close(stderr_fd);
+		stderr_fd = -1;
 	}
+}
+
+/* Is it there, and still what it was? */
+static bool stderr_kept(void)
+{
+	struct stat now;
+	return stderr_fd >= 0 && !fstat(stderr_fd, &now) && now.st_dev == stderr_file.st_dev &&
+	       now.st_ino == stderr_file.st_ino;
 }
 
 __attribute__((constructor)) static void shim_start(void)
 {
 	if (!policy_read())
 		return;
-	preload_place_sizes(policy_rules_want_all);
 	keep_stderr();
+	if (policy.dry_run) { /* no size goes the hot path, so that all are counted */
+		shim_say(1, "dry run: nothing is placed; counting what %.100s would place", policy.place);
+		(void)pthread_atfork(NULL, NULL, rules_uncount);
+		return;
+	}
+	preload_place_sizes(rules_place_all);
 	(void)open_region(1);
 	(void)at_quick_exit(shim_leave); /* runs before the library's own, which unlinks */
 	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
@@ -204,28 +225,57 @@ static void write_all(void *opaque, const char *text)
 	}
 }
 
-static void print_stats(shmb_arena *a)
+/* Where the statistics go; -1: nowhere. */
+static int stats_open(bool *json)
 {
 	char path[4096];
 	size_t n = strlen(policy.stats);
-	bool json = n > 5 && !strcmp(policy.stats + n - 5, ".json");
-	struct stat now;
-	int fd = stats_fd;
-	if (fd >= 0 && (fstat(fd, &now) || now.st_dev != stats_file.st_dev || now.st_ino != stats_file.st_ino))
-		return; /* the program has closed it: there is nowhere to print to */
-	if (fd < 0 && policy_expand(policy.stats, path, sizeof path) && strcmp(policy.stats, "stderr"))
+	int fd = -1;
+	*json = n > 5 && !strcmp(policy.stats + n - 5, ".json");
+	if (stats_to_stderr() && stderr_fd >= 0)
+		return stderr_kept() ? dup(stderr_fd) : -1; /* else the program has closed it */
+	if (!stats_to_stderr() && policy_expand(policy.stats, path, sizeof path))
 		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (fd < 0) {
+	if (fd < 0)
 		shim_say(0, "SHMBIND_STATS=%s: cannot be written", policy.stats);
+	return fd;
+}
+
+static void print_stats(shmb_arena *a)
+{
+	bool json;
+	int fd = stats_open(&json);
+	if (fd < 0)
 		return;
-	}
 	(void)shmb_stats_print(a, write_all, &fd, json ? "Jj" : "j");
+	close(fd);
+}
+
+static void end_dry_run(void)
+{
+	struct preload_rule rules[RULES];
+	unsigned n = rules_describe(rules);
+	unsigned long long hits = 0, bytes = 0;
+	bool json;
+	for (unsigned i = 0; i < n; i++) {
+		hits += rules[i].places ? rules[i].hits : 0;
+		bytes += rules[i].places ? rules[i].bytes : 0;
+	}
+	if (stderr_kept())
+		shim_say_fd = stderr_fd;
+	shim_say(1, "dry run: %llu requests of %llu bytes would have been placed", hits, bytes);
+	int fd = policy.stats ? stats_open(&json) : -1;
+	if (fd < 0)
+		return;
+	preload_rules_print(rules, n, write_all, &fd, json);
 	close(fd);
 }
 
 __attribute__((destructor)) static void shim_end(void)
 {
 	shmb_arena *a = atomic_load(&shim_arena);
+	if (policy.active && policy.dry_run)
+		end_dry_run();
 	if (!a || !shmb_region_is_owner(shmb_arena_region(a)))
 		return;
 	if (policy.stats)

@@ -1,11 +1,12 @@
 /*
- * interpose.c - libc's allocation entry points, and nothing else.
+ * interpose.c - libc's allocation entry points, and nothing else. malloc and
+ * free themselves are the heap's preload_malloc() and preload_free(), under
+ * these names by the linker: what they do off the hot path is here.
  *
- * Each asks the policy about the size, serves a chosen request from the
- * region, and passes any other to the next definition of the same name, so
- * the shim stacks on any other allocator. A pointer is ours if it lies in the
- * address window of regions; others pass through untouched. malloc and free
- * try the heap's hot path first, which knows the sizes that are always placed.
+ * Each asks the rules about the request and who makes it, serves a chosen one
+ * from the region, and passes any other to the next definition of the same
+ * name, so the shim stacks on any other allocator. A pointer is ours if it
+ * lies in the address window of regions; others pass through untouched.
  *
  * The next definitions are found by dlsym, which may allocate itself: until
  * they are known a few such requests are served from a static buffer.
@@ -21,6 +22,7 @@
 #include <string.h>
 
 #define EXPORT __attribute__((visibility("default")))
+#define CALLER __builtin_return_address(0) /* of an entry point: in the code that asked */
 
 enum { PAGE_BYTES = 4096 };
 
@@ -97,7 +99,8 @@ static size_t next_usable(void *p)
 	return from_boot(p) ? boot_size(p) : next_ready() ? next.usable_size(p) : 0;
 }
 
-static void next_free(void *p)
+/* What preload_free() does with a pointer that is not ours. */
+void preload_free_otherwise(void *p)
 {
 	if (p && !from_boot(p) && next_ready())
 		next.free(p);
@@ -105,43 +108,59 @@ static void next_free(void *p)
 
 /* ---- what lies here ----------------------------------------------------------------- */
 
-/* The arena that a request of this size goes to; NULL: the ordinary heap. */
-static inline shmb_arena *arena_for(size_t size)
+/* Where a request goes: an arena, or NULL, the ordinary heap; by which rule. */
+struct choice {
+	shmb_arena *arena;
+	int rule;
+};
+
+static __attribute__((noinline)) struct choice choose_by_rules(size_t size, const void *caller, enum held held)
 {
-	if (!policy_wants(size))
-		return NULL;
+	struct choice c = {NULL, rules_bounds.exact ? 0 : rules_decide(size, caller, held)};
+	if (c.rule < 0)
+		return c;
+	if (unlikely(policy.dry_run)) {
+		rules_count(c.rule, size);
+		return c;
+	}
 	shmb_arena *a = atomic_load_explicit(&shim_arena, memory_order_acquire);
-	return likely(a != NULL) ? a : shim_arena_late();
+	bool places = rules_places(c.rule);
+	if (unlikely(!a) && places)
+		a = shim_arena_late();
+	if (a)
+		preload_count(a, (unsigned)c.rule, size);
+	c.arena = places ? a : NULL;
+	return c;
 }
 
-/* p is NULL and was asked of `a`: may the ordinary heap serve it? */
-static bool may_fall_back(shmb_arena *a)
+static inline struct choice choose(size_t size, const void *caller, enum held held)
+{
+	return rules_may_place(size) ? choose_by_rules(size, caller, held) : (struct choice){NULL, -1};
+}
+
+/* p is NULL and was asked of an arena: may the ordinary heap serve it? */
+static bool may_fall_back(struct choice c)
 {
 	int saved = errno;
-	bool may = shim_full(a);
+	bool may = shim_full(c.arena, (unsigned)c.rule);
 	errno = saved;
 	return may;
 }
 
-static void *malloc_slow(size_t size)
+static void *malloc_in(struct choice c, size_t size)
 {
-	shmb_arena *a = arena_for(size);
-	if (likely(a != NULL)) {
-		void *p = shmb_malloc(a, size);
-		if (likely(p != NULL) || !may_fall_back(a))
+	if (likely(c.arena != NULL)) {
+		void *p = shmb_malloc(c.arena, size);
+		if (likely(p != NULL) || !may_fall_back(c))
 			return p;
 	}
 	return next_malloc(size);
 }
 
-EXPORT void *malloc(size_t size)
+/* What preload_malloc() does with a request that its table does not place. */
+void *preload_malloc_otherwise(size_t size, const void *caller)
 {
-	return preload_malloc(size, malloc_slow);
-}
-
-EXPORT void free(void *p)
-{
-	preload_free(p, next_free);
+	return malloc_in(choose(size, caller, HELD_NOT), size);
 }
 
 EXPORT void *calloc(size_t n, size_t size)
@@ -151,64 +170,52 @@ EXPORT void *calloc(size_t n, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	shmb_arena *a = arena_for(bytes);
-	if (likely(a != NULL)) {
-		void *p = shmb_calloc(a, n, size);
-		if (likely(p != NULL) || !may_fall_back(a))
+	struct choice c = choose(bytes, CALLER, HELD_NOT);
+	if (likely(c.arena != NULL)) {
+		void *p = shmb_calloc(c.arena, n, size);
+		if (likely(p != NULL) || !may_fall_back(c))
 			return p;
 	}
 	return next_ready() ? next.calloc(n, size) : boot_take(bytes); /* static memory: zeros */
 }
 
-static void *memalign_any(size_t align, size_t size)
+/* Copies `have` or `size` bytes, whichever is less, to a new block in `to`. */
+static void *move(void *p, size_t have, size_t size, struct choice to)
 {
-	shmb_arena *a = arena_for(size);
-	if (a && align <= SHMB_ALIGN_MAX) {
-		void *p = shmb_aligned_alloc(a, align, size);
-		if (p || !may_fall_back(a))
-			return p;
-	}
-	return next_memalign(align, size);
-}
-
-/* Copies `have` or `size` bytes, whichever is less, to a block from where the policy says. */
-static void *move(void *p, size_t have, size_t size)
-{
-	void *q = malloc(size);
+	void *q = malloc_in(to, size);
 	if (!q)
 		return NULL;
 	memcpy(q, p, have < size ? have : size);
-	free(p);
+	preload_free(p);
 	return q;
+}
+
+static void *resize(void *p, size_t size, const void *caller)
+{
+	if (!p)
+		return preload_malloc_for(size, caller);
+	shmb_arena *from = shmb_arena_of(p);
+	if (size == 0 && from) {
+		preload_free(p);
+		return NULL;
+	}
+	struct choice to = choose(size, caller, from ? HELD_REGION : HELD_HEAP);
+	if (from && from == to.arena) {
+		void *q = shmb_realloc(from, p, size);
+		if (q || !may_fall_back(to))
+			return q;
+		to.arena = NULL;
+	}
+	if (from)
+		return move(p, shmb_usable_size(from, p), size, to);
+	if (to.arena || from_boot(p))
+		return move(p, next_usable(p), size, to);
+	return next_ready() ? next.realloc(p, size) : NULL;
 }
 
 EXPORT void *realloc(void *p, size_t size)
 {
-	if (!p)
-		return malloc(size);
-	shmb_arena *from = shmb_arena_of(p);
-	if (size == 0 && from) {
-		free(p);
-		return NULL;
-	}
-	shmb_arena *to = arena_for(size);
-	if (from && from == to) {
-		void *q = shmb_realloc(from, p, size);
-		if (q || !may_fall_back(from))
-			return q;
-		q = next_malloc(size);
-		if (!q)
-			return NULL;
-		size_t have = shmb_usable_size(from, p);
-		memcpy(q, p, have < size ? have : size);
-		free(p);
-		return q;
-	}
-	if (from)
-		return move(p, shmb_usable_size(from, p), size);
-	if (to || from_boot(p))
-		return move(p, next_usable(p), size);
-	return next_ready() ? next.realloc(p, size) : NULL;
+	return resize(p, size, CALLER);
 }
 
 EXPORT void *reallocarray(void *p, size_t n, size_t size)
@@ -218,10 +225,23 @@ EXPORT void *reallocarray(void *p, size_t n, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	return realloc(p, bytes);
+	return resize(p, bytes, CALLER);
 }
 
 /* ---- aligned -------------------------------------------------------------------------- */
+
+static void *memalign_any(size_t align, size_t size, const void *caller)
+{
+	if (align > SHMB_ALIGN_MAX)
+		return next_memalign(align, size);
+	struct choice c = choose(size, caller, HELD_NOT);
+	if (c.arena) {
+		void *p = shmb_aligned_alloc(c.arena, align, size);
+		if (p || !may_fall_back(c))
+			return p;
+	}
+	return next_memalign(align, size);
+}
 
 static bool power_of_two(size_t v)
 {
@@ -233,7 +253,7 @@ EXPORT int posix_memalign(void **out, size_t align, size_t size)
 	if (!power_of_two(align) || align % sizeof(void *))
 		return EINVAL;
 	int saved = errno;
-	void *p = memalign_any(align, size);
+	void *p = memalign_any(align, size, CALLER);
 	errno = saved;
 	if (!p)
 		return ENOMEM;
@@ -242,7 +262,7 @@ EXPORT int posix_memalign(void **out, size_t align, size_t size)
 }
 
 /* glibc rounds an alignment that is no power of two up to one. */
-EXPORT void *memalign(size_t align, size_t size)
+void *shim_memalign(size_t align, size_t size, const void *caller)
 {
 	size_t a = 16;
 	if (align > SIZE_MAX / 2 + 1) {
@@ -251,17 +271,22 @@ EXPORT void *memalign(size_t align, size_t size)
 	}
 	while (a < align)
 		a *= 2;
-	return memalign_any(a, size);
+	return memalign_any(a, size, caller);
+}
+
+EXPORT void *memalign(size_t align, size_t size)
+{
+	return shim_memalign(align, size, CALLER);
 }
 
 EXPORT void *aligned_alloc(size_t align, size_t size)
 {
-	return memalign(align, size);
+	return shim_memalign(align, size, CALLER);
 }
 
 EXPORT void *valloc(size_t size)
 {
-	return memalign_any(PAGE_BYTES, size);
+	return memalign_any(PAGE_BYTES, size, CALLER);
 }
 
 EXPORT void *pvalloc(size_t size)
@@ -271,7 +296,7 @@ EXPORT void *pvalloc(size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	return memalign_any(PAGE_BYTES, whole ? whole : PAGE_BYTES);
+	return memalign_any(PAGE_BYTES, whole ? whole : PAGE_BYTES, CALLER);
 }
 
 EXPORT size_t malloc_usable_size(void *p)

@@ -2,7 +2,9 @@
  * shim.h - the preload shim.
  *
  *   interpose.c  libc's allocation entry points, and nothing else; cxx.c: C++'s
- *   policy.c     the environment, once, into a decision for each request
+ *   policy.c     the environment, once
+ *   rules.c      which requests belong into the region
+ *   site.c       whose code asked; symbols.c: in which function
  *   fork.c       which region a process uses: at start, after fork, at its end
  *   leave.c      the ways out that run no destructor: _exit and exec
  */
@@ -27,6 +29,7 @@ struct policy {
 	bool active;
 	bool named_by_pid; /* the region's name has %p */
 	bool keep;
+	bool dry_run;
 	enum shim_fork fork;
 	enum shim_full full;
 	unsigned log;
@@ -37,32 +40,105 @@ struct policy {
 
 extern struct policy policy;
 
-/* Sizes from `lowest` on, `count` of them, cover every rule that places: others need no look. */
-struct policy_bounds {
-	size_t lowest, count; /* count - 1, so that all sizes fit */
-	bool exact;           /* and each of these sizes is placed */
-};
-extern struct policy_bounds policy_bounds;
-
-bool policy_rules_want(size_t size);
-bool policy_rules_want_all(size_t least, size_t most); /* every size from `least` to `most`? */
-
-/* Does a request of `size` bytes belong into the region? A compare where no rule can match. */
-static inline bool policy_wants(size_t size)
-{
-	if (size - policy_bounds.lowest > policy_bounds.count)
-		return false;
-	return policy_bounds.exact || policy_rules_want(size);
-}
-
 /* Reads the environment. False: this process takes no part (said on stderr where that is a mistake). */
 bool policy_read(void);
 
 /* Expands %p and %e. False: too long. */
 bool policy_expand(const char *pattern, char *out, size_t len);
 
-/* One line on stderr, with write(2), from `level` on. */
+/* One line on stderr, or where that was taken to, with write(2), from `level` on. */
+extern int shim_say_fd;
 void shim_say(unsigned level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- rules.c -------------------------------------------------------------- */
+
+enum { RULES = 64, RULE_NAME = 32 };
+
+struct word {
+	const char *s;
+	unsigned len;
+};
+
+/* Sizes from `lowest` on, `count` of them, cover every rule that places: others need no look. */
+struct rules_bounds {
+	size_t lowest, count; /* count - 1, so that all sizes fit */
+	bool exact;           /* and each of these sizes is placed, by the only rule */
+};
+extern struct rules_bounds rules_bounds;
+
+static inline bool rules_may_place(size_t size)
+{
+	return size - rules_bounds.lowest <= rules_bounds.count;
+}
+
+/* Where the block that is to be resized lies. */
+enum held { HELD_NOT, HELD_HEAP, HELD_REGION };
+
+/* The number of the rule that decides about a request by the code at `caller`; -1: none. */
+int rules_decide(size_t size, const void *caller, enum held held);
+bool rules_places(int rule);
+
+/* The rule that places every size from `least` to `most`, whoever asks; -1: none. */
+int rules_place_all(size_t least, size_t most);
+
+/* In a dry run, and in its forked child. */
+void rules_count(int rule, size_t size);
+void rules_uncount(void);
+
+/* How they are shown, with what was counted here. Returns how many. */
+struct preload_rule;
+unsigned rules_describe(struct preload_rule *out);
+
+/* Takes the rules in; they point into `text` from then on. False: *bad does not parse; empty: there is no rule. */
+bool rules_parse(const char *text, struct word *bad);
+bool rules_ask_site(void);
+
+/* "64K": digits and at most one of K M G T. False: something else, or too large. */
+bool parse_size(const char *s, const char *end, uint64_t *out);
+
+/* ---- site.c --------------------------------------------------------------- */
+
+struct site_names {
+	uint64_t bits[2]; /* which patterns match the object's name */
+};
+
+struct site {
+	bool found; /* the rest is set */
+	const struct link_map *object; /* NULL: it is no object's code */
+	uintptr_t caller;
+	struct site_names names;
+};
+
+/* Once, before any site_find(). `executable`: its path. False: there is no way to find objects here. */
+bool site_setup(const char *executable);
+
+/* A shell pattern for names of objects, with path or without: its number. At most 2 * RULES. */
+unsigned site_pattern(struct word glob);
+
+void site_find(struct site *s, const void *caller);
+bool site_named(const struct site *s, unsigned pattern);
+bool site_at(const struct site *s, uint64_t offset);
+bool site_within(const struct site *s, unsigned symbol);
+
+/* The calling thread's name, as the kernel has it. */
+bool thread_named(struct word glob);
+
+/* *, ?, [a-z], [!a-z]; by bytes. */
+bool word_matches(struct word glob, const char *text);
+
+/* ---- symbols.c ------------------------------------------------------------ */
+
+unsigned symbol_new(struct word name); /* its number; at most RULES */
+
+/* Once, when they are all known: what the files say of the objects that are loaded now. */
+void symbols_read(void);
+
+/* Is there a function of that name at `at`, an address in `object`? */
+bool symbol_covers(unsigned symbol, const struct link_map *object, uintptr_t at);
+
+/* ---- interpose.c, for cxx.c ------------------------------------------------ */
+
+void *shim_memalign(size_t align, size_t size, const void *caller);
 
 /* ---- fork.c ---------------------------------------------------------------- */
 
@@ -73,7 +149,7 @@ extern shmb_arena *_Atomic shim_arena;
 shmb_arena *shim_arena_late(void);
 
 /* A chosen request found no room. True: the ordinary heap may serve it. */
-bool shim_full(shmb_arena *a);
+bool shim_full(shmb_arena *a, unsigned rule);
 
 /* ---- leave.c --------------------------------------------------------------- */
 

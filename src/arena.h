@@ -57,6 +57,7 @@ struct shmb_arena {
 	struct box_shm *boxes;
 	struct bucket_shm *buckets;
 	struct name_shm *names;
+	struct rules_shm *rules;
 	_Atomic page_t *pages;
 
 	bool fixed;           /* mapped at hdr->base */

@@ -26,13 +26,15 @@ static uint32_t mix(uint32_t h, uint64_t v)
 static uint32_t layout_checksum(void)
 {
 	static const uint64_t facts[] = {
-		sizeof(struct header_shm), offsetof(struct header_shm, evictions),
+		sizeof(struct header_shm), offsetof(struct header_shm, rules),
 		sizeof(struct depot_shm),  offsetof(struct depot_shm, cells),
 		sizeof(struct slot_shm),   offsetof(struct slot_shm, inbox),
 		sizeof(struct thread_shm), offsetof(struct thread_shm, hot), offsetof(struct thread_shm, pairs),
+		offsetof(struct thread_shm, hits),
 		sizeof(struct mag_shm),    offsetof(struct mag_shm, entries),
 		sizeof(struct box_shm),    offsetof(struct box_shm, name),
 		sizeof(struct name_shm),   offsetof(struct name_shm, text),
+		sizeof(struct rules_shm),  offsetof(struct rules_shm, of_class), offsetof(struct rule_shm, text),
 		sizeof(struct bucket_shm), BOXES, NAME_BUCKETS, NAMES_PER_BUCKET,
 		SLOTS, THREADS, MAGS, CLASSES, UNIT, PAGE, GRAIN, CLASS_MAX_SIZE,
 		MAG_ROUNDS, MAG_BYTES, CHUNK_UNITS, GEN_BITS,

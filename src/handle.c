@@ -76,6 +76,7 @@ static void tables_set(struct shmb_arena *a)
 	a->box_bits = (hint_t *)(m + l->box_bits);
 	a->buckets = (struct bucket_shm *)(m + l->buckets);
 	a->names = (struct name_shm *)(m + l->names);
+	a->rules = (struct rules_shm *)(m + l->rules);
 }
 
 static int map(struct shmb_arena *a, int fd, const struct header_shm *h, unsigned flags)

@@ -151,35 +151,52 @@ void shmb_free(shmb_arena *a, void *p)
 
 static struct shmb_arena *_Atomic placing = NOWHERE;
 static uint8_t placed_table[sizeof class_table]; /* as class_table; 0: not all sizes of that entry are placed */
+static uint8_t placed_rules[CLASSES];            /* by which rule those of a class are */
 
-void *preload_malloc(size_t size, void *(*otherwise)(size_t size))
+static hot_path bool place_hot(size_t size, void **p)
 {
-	if (likely(size <= CLASS_MAX_SIZE)) {
-		size_t live = placed_table[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
-		struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
-		struct thread_shm *r = context_get();
-		void *p;
-		if (live && likely(context_is_of(r, a)) && likely(malloc_hot(a, r, live, &p)))
-			return p;
-	}
-	return otherwise(size);
+	if (unlikely(size > CLASS_MAX_SIZE))
+		return false;
+	size_t live = placed_table[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
+	struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
+	struct thread_shm *r = context_get();
+	if (!live || unlikely(!context_is_of(r, a)) || unlikely(!malloc_hot(a, r, live, p)))
+		return false;
+	r->hits[live - LIVE_0]++;
+	return true;
 }
 
-static __attribute__((noinline)) void preload_free_slow(void *p, void (*otherwise)(void *p))
+/*
+ * An entry point itself, as free is preload_free(): the linker gives them
+ * these names (Makefile). What that saves pays for the count of hits.
+ */
+void *preload_malloc(size_t size)
+{
+	void *p;
+	return likely(place_hot(size, &p)) ? p : preload_malloc_otherwise(size, __builtin_return_address(0));
+}
+
+void *preload_malloc_for(size_t size, const void *caller)
+{
+	void *p;
+	return likely(place_hot(size, &p)) ? p : preload_malloc_otherwise(size, caller);
+}
+
+static __attribute__((noinline)) void preload_free_slow(void *p)
 {
 	struct shmb_arena *a = shmb_arena_of(p);
 	if (a)
 		free_slow(a, p);
 	else
-		otherwise(p);
+		preload_free_otherwise(p);
 }
 
-void preload_free(void *p, void (*otherwise)(void *p))
+void preload_free(void *p)
 {
 	struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
 	struct thread_shm *r = context_get();
 	if (unlikely(!context_is_of(r, a)) || unlikely(!free_hot(a, r, p)))
-		preload_free_slow(p, otherwise);
+		preload_free_slow(p);
 }
 
 void preload_place(shmb_arena *a)
@@ -187,10 +204,54 @@ void preload_place(shmb_arena *a)
 	atomic_store(&placing, a ? a : NOWHERE);
 }
 
-void preload_place_sizes(bool (*all)(size_t least, size_t most))
+/* One rule a class: that of the largest size. Others' sizes of the class take the slow path, which knows their rule. */
+void preload_place_sizes(int (*rule)(size_t least, size_t most))
 {
-	for (size_t i = 0; i < sizeof placed_table; i++)
-		placed_table[i] = all(i ? (i - 1) * GRAIN + 1 : 0, i * GRAIN) ? live_byte(i) : 0;
+	memset(placed_rules, RULE_NONE, sizeof placed_rules);
+	for (size_t i = sizeof placed_table; i-- > 0;) {
+		uint8_t live = live_byte(i), *of_class = &placed_rules[block_class(live)];
+		int by = rule(i ? (i - 1) * GRAIN + 1 : 0, i * GRAIN);
+		if (by >= 0 && *of_class == RULE_NONE)
+			*of_class = (uint8_t)by;
+		placed_table[i] = by >= 0 && *of_class == by ? live : 0;
+	}
+}
+
+/* ---- what the rules did -------------------------------------------------------------- */
+
+void preload_rules_set(shmb_arena *a, const struct preload_rule *rules, unsigned n)
+{
+	struct rules_shm *t = a->rules;
+	if (n > RULES || sys_populate(t, sizeof *t))
+		return; /* the region is full already: nothing is counted in it */
+	memcpy(t->of_class, placed_rules, sizeof placed_rules);
+	for (unsigned i = 0; i < n; i++) {
+		size_t len = rules[i].len < RULE_TEXT ? rules[i].len : RULE_TEXT - 1;
+		memcpy(t->rules[i].text, rules[i].text, len);
+		t->rules[i].places = rules[i].places;
+	}
+	atomic_store(&a->hdr->rules, n);
+}
+
+uint64_t preload_bytes(size_t size)
+{
+	return size <= CLASS_MAX_SIZE ? class_size(class_of(size ? size : 1)) : size;
+}
+
+void preload_count(shmb_arena *a, unsigned rule, size_t size)
+{
+	if (rule >= atomic_load_explicit(&a->hdr->rules, memory_order_relaxed))
+		return;
+	struct rule_shm *r = &a->rules->rules[rule];
+	atomic_fetch_add_explicit(&r->hits, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&r->bytes, preload_bytes(size), memory_order_relaxed);
+}
+
+void preload_count_fallback(shmb_arena *a, unsigned rule)
+{
+	atomic_fetch_add_explicit(&a->hdr->fallbacks, 1, memory_order_relaxed);
+	if (rule < atomic_load_explicit(&a->hdr->rules, memory_order_relaxed))
+		atomic_fetch_add_explicit(&a->rules->rules[rule].fallbacks, 1, memory_order_relaxed);
 }
 
 /* ---- allocating, slowly ------------------------------------------------------------ */

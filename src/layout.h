@@ -41,7 +41,7 @@
 #include <stdbool.h>
 
 #define REGION_MAGIC "SHMBIND"
-enum { REGION_VERSION = 3, REGION_PROBE = 0x01020304 };
+enum { REGION_VERSION = 4, REGION_PROBE = 0x01020304 };
 
 enum {
 	SLOTS = SHMB_SLOTS,
@@ -57,7 +57,9 @@ enum {
 	BOXES = 1 << 20,
 	NAME_BUCKETS = 4096,
 	NAMES_PER_BUCKET = 16,
-	NAME_TEXT = 112
+	NAME_TEXT = 112,
+	RULES = 64,
+	RULE_TEXT = 96
 };
 #define UNITS_MAX ((uint64_t)1 << 26) /* 4 TiB of data */
 #define SMALL_UNITS ((uint64_t)1 << 20) /* small blocks live in the first 64 GiB: 32-bit grains */
@@ -122,6 +124,7 @@ struct header_shm {
 	_Atomic uint64_t boxes_raw;       /* a dead owner's, without */
 	_Atomic holder_t evictor;         /* lock: who takes holds from the idle; tried, and taken from the dead */
 	_Atomic uint32_t evictions;       /* holds taken from the idle */
+	_Atomic uint32_t rules;           /* preload: rules that are described; their table is committed */
 };
 static_assert(offsetof(struct header_shm, units_ready) == 112, "the fixed part is 112 bytes");
 static_assert(sizeof(struct header_shm) <= PAGE, "one page");
@@ -196,6 +199,9 @@ static_assert(sizeof(struct slot_shm) == 256, "four lines");
  *             holder word names this record and no pair, backlog, depot or
  *             inbox lists it, it is the record's to give on
  *   backlog   full magazines that found no other place, linked by `next`
+ *   hits      preload: requests that the hot path placed, by class. Only the
+ *             record's thread writes it, and nobody sets it back: the sum over
+ *             all records is for all threads that there ever were
  */
 struct thread_shm {
 	_Atomic uint64_t handle;
@@ -208,7 +214,8 @@ struct thread_shm {
 	uint32_t reserved[7];
 	_Atomic uint32_t hot[HOT];
 	_Atomic uint64_t pairs[CLASSES];
-	uint64_t reserved2[45];
+	uint64_t hits[CLASSES];
+	uint64_t reserved2[2];
 };
 static_assert(sizeof(struct thread_shm) == 1024, "sixteen lines");
 
@@ -343,6 +350,26 @@ struct bucket_shm {
 };
 static_assert(sizeof(struct bucket_shm) == 16, "a quarter line");
 
+/* ---- rules -------------------------------------------------------------- */
+
+/*
+ * What the rules of a preloaded program did. The numbers only rise. To a
+ * rule's come the hits in the thread records, of the classes that are its own.
+ */
+struct rule_shm {
+	_Atomic uint64_t hits, bytes; /* requests that it decided about; what they count as */
+	_Atomic uint64_t fallbacks;   /* chosen, and served by the ordinary heap */
+	char text[RULE_TEXT];
+	uint64_t places;                  /* 0: it keeps requests out */
+};
+
+enum { RULE_NONE = 255 };
+struct rules_shm {
+	struct rule_shm rules[RULES];
+	uint8_t of_class[64]; /* which rule places blocks of the class on the hot path; RULE_NONE */
+};
+static_assert(sizeof(struct rule_shm) == 128, "two lines");
+
 /* ---- offsets ------------------------------------------------------------ */
 
 /*
@@ -354,7 +381,7 @@ static_assert(CLASSES * sizeof(struct depot_shm) % PAGE <= PAGE - sizeof(struct 
 struct layout {
 	uint64_t units;
 	uint64_t depots, slots, threads, mags, mag_bits;
-	uint64_t boxes, box_bits, buckets, names;
+	uint64_t boxes, box_bits, buckets, names, rules;
 	uint64_t spans, used_bits, dirty_bits, map_bits, pages, blockmap;
 	uint64_t data, size;
 };
@@ -376,6 +403,7 @@ static inline struct layout layout_of(uint64_t units)
 	TABLE(box_bits, BOXES / 8);
 	TABLE(buckets, NAME_BUCKETS * sizeof(struct bucket_shm));
 	TABLE(names, (uint64_t)NAME_BUCKETS * NAMES_PER_BUCKET * sizeof(struct name_shm));
+	TABLE(rules, sizeof(struct rules_shm));
 	uint64_t tables = round_up(units, CHUNK_UNITS);
 	TABLE(spans, tables * sizeof(span_t));
 	TABLE(used_bits, round_up(tables, 64) / 8);

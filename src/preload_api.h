@@ -11,6 +11,7 @@
 #include "shmbind.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct snapshot {
 	void *mirror; /* NULL: none */
@@ -31,18 +32,47 @@ void preload_snapshot_discard(struct snapshot *s);
 void preload_snapshot_adopt(shmb_arena *a, struct snapshot *s);
 
 /*
- * malloc and free: the hot path where the size is placed and the block is
- * ours, else the given function. `otherwise` of malloc decides by itself.
+ * malloc and free, by the names that the linker gives them in the shim: the
+ * hot path where the size is placed and the block is ours, else the shim's own
+ * functions, which decide by themselves. `caller` is an address in the code
+ * that asked. The library by itself has no such functions, nor calls these.
  */
-void *preload_malloc(size_t size, void *(*otherwise)(size_t size));
-void preload_free(void *p, void (*otherwise)(void *p));
+#define SHIM_ENTRY __attribute__((visibility("default")))
+SHIM_ENTRY void *preload_malloc(size_t size);
+SHIM_ENTRY void preload_free(void *p);
+void *preload_malloc_for(size_t size, const void *caller);
+#define OF_THE_SHIM __attribute__((weak, visibility("hidden")))
+OF_THE_SHIM void *preload_malloc_otherwise(size_t size, const void *caller);
+OF_THE_SHIM void preload_free_otherwise(void *p);
 
-/* Where preload_malloc() places, NULL for nowhere; and which sizes: `all` of a range or not. */
+/*
+ * Where preload_malloc() places, NULL for nowhere; and which sizes: `rule`
+ * tells which rule places all from `least` to `most` whoever asks, -1: none.
+ */
 void preload_place(shmb_arena *a);
-void preload_place_sizes(bool (*all)(size_t least, size_t most));
+void preload_place_sizes(int (*rule)(size_t least, size_t most));
 
-/* Counts a request that was chosen and went to the ordinary heap. */
-void preload_count_fallback(shmb_arena *a);
+/*
+ * The rules of the process that made `a`, to be seen from outside, and what
+ * they did. preload_malloc() counts what it places itself.
+ */
+struct preload_rule {
+	const char *text;
+	unsigned len;
+	bool places; /* or keeps out */
+	uint64_t hits, bytes; /* for preload_rules_print() */
+};
+void preload_rules_set(shmb_arena *a, const struct preload_rule *rules, unsigned n);
+void preload_count(shmb_arena *a, unsigned rule, size_t size);
+
+/* What a request counts as: up to 56 KiB the size of its class. */
+uint64_t preload_bytes(size_t size);
+
+/* The table of rules by itself, for a program that has no region. */
+void preload_rules_print(const struct preload_rule *rules, unsigned n, shmb_write_cb *write, void *opaque, bool json);
+
+/* Counts a request that the rule chose and that went to the ordinary heap. */
+void preload_count_fallback(shmb_arena *a, unsigned rule);
 
 /* Unlinks what this process owns: for _exit, from any context. */
 void preload_exit(void);

@@ -103,11 +103,6 @@ void preload_snapshot_adopt(shmb_arena *a, struct snapshot *s)
 	s->mirror = NULL;
 }
 
-void preload_count_fallback(shmb_arena *a)
-{
-	atomic_fetch_add_explicit(&a->hdr->fallbacks, 1, memory_order_relaxed);
-}
-
 void preload_exit(void)
 {
 	region_unlink_owned();

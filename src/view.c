@@ -16,7 +16,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64 };
+enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64, PARTS = 9 };
 
 int view_file(const char *name, int *fd, uint64_t *size)
 {
@@ -53,7 +53,7 @@ struct part {
 	uint64_t bytes;
 };
 
-static unsigned parts_of(struct view *v, struct part parts[8])
+static unsigned parts_of(struct view *v, struct part parts[PARTS])
 {
 	const struct layout *l = &v->lay;
 	unsigned n = 0;
@@ -63,6 +63,7 @@ static unsigned parts_of(struct view *v, struct part parts[8])
 	v->mags_n = (uint32_t)least(atomic_load(&v->h.mags_ready), MAGS);
 	v->boxes_n = (uint32_t)least(atomic_load(&v->h.boxes_ready), BOXES);
 	v->names_n = atomic_load(&v->h.names_ready) ? NAME_BUCKETS * NAMES_PER_BUCKET : 0;
+	v->rules_n = (uint32_t)least(atomic_load(&v->h.rules), RULES);
 	parts[n++] = (struct part){offsetof(struct view, spans), l->spans, v->ready * sizeof(span_t)};
 	parts[n++] = (struct part){offsetof(struct view, pages), l->pages, v->ready * UNIT_PAGES * sizeof(page_t)};
 	parts[n++] = (struct part){offsetof(struct view, depots), l->depots, CLASSES * sizeof(struct depot_shm)};
@@ -71,6 +72,7 @@ static unsigned parts_of(struct view *v, struct part parts[8])
 	parts[n++] = (struct part){offsetof(struct view, mags), l->mags, v->mags_n * sizeof(struct mag_shm)};
 	parts[n++] = (struct part){offsetof(struct view, boxes), l->boxes, v->boxes_n * sizeof(struct box_shm)};
 	parts[n++] = (struct part){offsetof(struct view, names), l->names, v->names_n * sizeof(struct name_shm)};
+	parts[n++] = (struct part){offsetof(struct view, rules), l->rules, v->rules_n ? sizeof(struct rules_shm) : 0};
 	return n;
 }
 
@@ -95,7 +97,7 @@ static int copy_blocks(struct view *v, int fd)
 
 static int copy(struct view *v, int fd)
 {
-	struct part parts[8];
+	struct part parts[PARTS];
 	unsigned n = parts_of(v, parts);
 	uint64_t at = 0;
 	for (unsigned i = 0; i < n; i++)

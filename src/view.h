@@ -13,7 +13,7 @@ struct view {
 	struct header_shm h;
 	struct layout lay;
 	uint64_t ready; /* units that have tables; what follows is that long or as the header says */
-	uint32_t slots_n, threads_n, mags_n, boxes_n, names_n;
+	uint32_t slots_n, threads_n, mags_n, boxes_n, names_n, rules_n;
 	bool slot_alive[SLOTS]; /* its lease was held */
 	span_t *spans;
 	page_t *pages;
@@ -23,6 +23,7 @@ struct view {
 	struct mag_shm *mags;
 	struct box_shm *boxes;
 	struct name_shm *names;
+	struct rules_shm *rules; /* where rules_n is not 0 */
 	uint8_t *blocks; /* of SMALL units; zeros elsewhere, and not all there */
 	void *memory;
 	uint64_t memory_len;

@@ -203,7 +203,7 @@ check_tool() {
 
 check_run_keys() {
 	local want got
-	want=$("$BUILD/shmbind" help run | sed -n 's/^  \(--[a-z]*\).*\(SHMBIND_[A-Z]*\).*/\1=\2/p')
+	want=$("$BUILD/shmbind" help run | sed -n 's/^  \(--[a-z-]*\).*\(SHMBIND_[A-Z]*\).*/\1=\2/p')
 	got=$(entries shmbind.1 run | awk '/^\.It Fl /{option = "-" $3} /^\.Ev SHMBIND_/ && option {print option "=" $2; option = ""}')
 	same "variables of run's options" "$want" "$got"
 	echo "$(count "$want") options of run set the variable that the page says"
@@ -221,7 +221,7 @@ check_keys() {
 	same "variables named in any page" "$want" "$word"
 	for word in $(function_body set_fork preload/policy.c | grep -oE '"[a-z]+"') \
 		$(function_body set_full preload/policy.c | grep -oE '"[a-z]+"') \
-		$(function_body parse_condition preload/policy.c | grep -oE '"[a-z]+=?"'); do
+		$(function_body parse_condition preload/rules.c | grep -oE '"[a-z]+=?"'); do
 		grep -qE "^\.It Cm ${word//\"/}( |$)" "$pages/$shim" || fail "$shim does not tell of $word"
 	done
 	for word in region place; do

@@ -74,17 +74,25 @@ for v in '' 0 x -1 1.5G 64k 64KB ' 64K' '64K ' 1P K 99999999999999999999 1677721
 for v in '' deny Copy 'copy ' copy,share; do bad SHMBIND_FORK "$v"; done
 for v in '' ENOMEM none 'abort '; do bad SHMBIND_FULL "$v"; done
 for v in '' 2 yes -1; do bad SHMBIND_KEEP "$v"; done
+for v in '' 2 yes -1; do bad SHMBIND_DRYRUN "$v"; done
 bad SHMBIND_STATS ''
 bad SHMBIND_RUN 12345678901234567890123456789012
 for v in '' / . .. /a/b a/b "$long_name"; do bad SHMBIND_REGION "$v" "$(printf '%.100s' "$v")"; done
-for k in SHMBIND_ SHMBIND_DRYRUN SHMBIND_PLACES SHMBIND_Size SHMBIND_X_Y; do bad $k 1; done
+for k in SHMBIND_ SHMBIND_DRYRUNS SHMBIND_DRY_RUN SHMBIND_PLACES SHMBIND_Size SHMBIND_X_Y; do bad $k 1; done
 
 for v in '' ';;' ' ' '#only this' size size= size=.. size=4X size=4K..1K size=4k.. size=-1 size=4K...8K size=4K..8K..16K \
 	size=99999999999999999999 size=16777216T 'size=4K.. more' alll ALL ! 'big:' ':all' 'a=b:all' '!!all' \
-	module=libc.so sample=1/2 'size = 4K' 'size=4K,' '@' '@/no/such/file'; do
+	'size = 4K' 'size=4K,' '@' '@/no/such/file' \
+	module= module 'module=a module=b' 'size=4K:module=a' 'x y:all' \
+	site= site=+ site=+0x1 site=a+ site=a+0x site=a+1 site=a+0xg site=a+0x12345678901234567 site=0x1234 site=f,g 'site=f()' \
+	site=ns::f 'site=f site=g' 'site=f site=a+0x1' 'site=a+0x1 site=f' thread= 'thread=a thread=b' \
+	sample= sample=1 sample=2 sample=1/ sample=1/0 sample=2/3 sample=1/x sample=1/-2 sample=1/2K sample=1/2/3 \
+	'sample=1/2 sample=1/2' sample=1/99999999999999999999 Module=a caller=f; do
 	bad SHMBIND_PLACE "$v"
 done
 bad SHMBIND_PLACE 'all;bogus' bogus
+bad SHMBIND_PLACE 'size=4K.. module=libc.so.6 who=me;all' 'size=4K.. module=libc.so.6 who=me'
+bad SHMBIND_PLACE "all;#$(printf '%20000s' x)" 16
 bad SHMBIND_PLACE ' ! ;all' '"!"'
 bad SHMBIND_PLACE $'all\nbogus=1\nall' bogus=1
 bad SHMBIND_PLACE 'a-name-of-thirty-two-characters-:all'
@@ -144,6 +152,8 @@ place ';;size=10;;' 10:r 11:h
 place '#size=20;size=10' 10:r 20:h
 place "$(printf 'size=%d;' {1..64})" 1:r 64:r 65:h
 place 'a-name-of-thirty-one-characters:all' 1:r
+place 'module=*;all' 1:r
+place 'here: module=a:b;size=10' 10:r 11:h
 printf '# buffers\nbuffers: size=64K..\n\n! size=100 # no comment here' >"$work/bad-rules"
 bad SHMBIND_PLACE "@$work/bad-rules" '! size=100 # no comment here'
 printf '# buffers\r\nbuffers: size=64K..\r\n\n!size=100;size=90..110' >"$work/rules"

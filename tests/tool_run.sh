@@ -71,6 +71,22 @@ for sig in KILL TERM INT SEGV HUP USR1 PIPE ABRT; do
 done
 verify "ended by signals: nothing is left" nothing_left
 
+# ---- options -------------------------------------------------------------------
+
+printf '# big ones\nbig: size=5000..\n' >"$work/rules"
+run --rules rules -- "$helper" sizes 0 4999 5000
+verify "--rules FILE: its rules" [ "$(tr '\n' ,  <"$work/out")" = '4999 heap,5000 region,' ]
+run --rules=rules -- sh -c 'cd / && "$@"' sh "$helper" sizes 0 4999 5000
+verify "--rules=FILE: found from another directory" [ "$(tr '\n' ,  <"$work/out")" = '4999 heap,5000 region,' ]
+run --rules no-such-file -- "$helper" sizes 0 5000
+verify "--rules, no such file: 1, says so, runs nothing" eval '[ $status = 1 ] && grep -q "no-such-file: No such file" "$work/err" && [ ! -s "$work/out" ]'
+run --rules
+verify "--rules without a file: 2" [ $status = 2 ]
+run --rules rules --dry-run --log 1 --stats "$work/dry.json" -- "$helper" sizes 7 4999 5000
+verify "--dry-run: nothing is placed, what would have been is said" \
+	eval '[ $status = 7 ] && [ "$(tr "\n" ,  <"$work/out")" = "4999 heap,5000 heap," ] && grep -q "dry run: 1 requests of 5120 bytes would" "$work/err"'
+verify "  and counted, where --stats says" [ "$(jq -c '[.rules[] | [.rule, .hits]]' "$work/dry.json")" = '[["big: size=5000..",1]]' ]
+
 # ---- signals to the tool -------------------------------------------------------------
 
 # to_the_tool SIGNAL: the command says ready, then the tool gets the signal; prints what the command says of it

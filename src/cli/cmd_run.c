@@ -21,11 +21,12 @@
 
 static const struct {
 	const char *option, *key;
-	bool flag;
+	enum { VALUE, FLAG, FILE_OF } kind; /* takes a value, is 1, takes a file that the value is in */
 } options[] = {
-	{"--region", "SHMBIND_REGION", false}, {"--size", "SHMBIND_SIZE", false}, {"--place", "SHMBIND_PLACE", false},
-	{"--exe", "SHMBIND_EXE", false},       {"--fork", "SHMBIND_FORK", false}, {"--full", "SHMBIND_FULL", false},
-	{"--stats", "SHMBIND_STATS", false},   {"--log", "SHMBIND_LOG", false},   {"--keep", "SHMBIND_KEEP", true},
+	{"--region", "SHMBIND_REGION", VALUE}, {"--size", "SHMBIND_SIZE", VALUE},   {"--place", "SHMBIND_PLACE", VALUE},
+	{"--rules", "SHMBIND_PLACE", FILE_OF}, {"--exe", "SHMBIND_EXE", VALUE},     {"--fork", "SHMBIND_FORK", VALUE},
+	{"--full", "SHMBIND_FULL", VALUE},     {"--stats", "SHMBIND_STATS", VALUE}, {"--log", "SHMBIND_LOG", VALUE},
+	{"--keep", "SHMBIND_KEEP", FLAG},      {"--dry-run", "SHMBIND_DRYRUN", FLAG},
 };
 enum { OPTIONS = sizeof options / sizeof *options };
 
@@ -69,7 +70,18 @@ static bool set_environment(void)
 	return true;
 }
 
-/* The index of the command in argv; 0: not understood (said). */
+/* "@FILE", from wherever a descendant of the command may read it. False: there is none (said). */
+static bool set_file(const char *key, const char *file)
+{
+	char value[PATH_MAX + 1] = "@";
+	if (!realpath(file, value + 1)) {
+		complain("run", "%s: %s", file, strerror(errno));
+		return false;
+	}
+	return setenv(key, value, 1) == 0;
+}
+
+/* The index of the command in argv; 0: not understood, -1: it cannot be done (said). */
 static int parse(int argc, char **argv)
 {
 	int i = 1;
@@ -79,7 +91,7 @@ static int parse(int argc, char **argv)
 		while (k < OPTIONS && (strlen(options[k].option) != len || strncmp(options[k].option, argv[i], len)))
 			k++;
 		const char *value = argv[i][len] ? argv[i] + len + 1 : NULL;
-		if (k < OPTIONS && options[k].flag && !value)
+		if (k < OPTIONS && options[k].kind == FLAG && !value)
 			value = "1";
 		else if (k < OPTIONS && !value)
 			value = i + 1 < argc ? argv[++i] : NULL;
@@ -87,7 +99,10 @@ static int parse(int argc, char **argv)
 			usage_error(&verb_run, k == OPTIONS ? "%s: no such option" : "%s: takes a value", argv[i]);
 			return 0;
 		}
-		setenv(options[k].key, value, 1);
+		if (options[k].kind != FILE_OF)
+			setenv(options[k].key, value, 1);
+		else if (!set_file(options[k].key, value))
+			return -1;
 	}
 	if (i < argc && !strcmp(argv[i], "--"))
 		i++;
@@ -168,7 +183,7 @@ static int run(int argc, char **argv)
 {
 	sigset_t all, before;
 	int first = parse(argc, argv);
-	if (!first || !set_environment())
+	if (first <= 0 || !set_environment())
 		return first ? EXIT_FAILED : EXIT_USAGE;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
@@ -200,9 +215,11 @@ const struct verb verb_run = {
 	"  --region NAME   SHMBIND_REGION  %p: process id, %e: executable; default /%e.%p\n"
 	"  --size N        SHMBIND_SIZE    capacity, with K M G T; default 64G, not memory\n"
 	"  --place RULES   SHMBIND_PLACE   all, size=64K.., ... ; default size=64K..\n"
+	"  --rules FILE    SHMBIND_PLACE   the rules are in this file\n"
 	"  --exe GLOBS     SHMBIND_EXE     executables that take part, separated by ':'\n"
 	"  --fork HOW      SHMBIND_FORK    copy or share\n"
 	"  --full HOW      SHMBIND_FULL    fallback, enomem or abort\n"
 	"  --stats WHERE   SHMBIND_STATS   at exit: stderr, or a path; .json gives JSON\n"
 	"  --keep          SHMBIND_KEEP    the region stays after the command\n"
+	"  --dry-run       SHMBIND_DRYRUN  place nothing, count what would have been\n"
 	"  --log N         SHMBIND_LOG     0 quiet, 1 a line, 2 more\n"};
