@@ -4,6 +4,7 @@
  *   interpose.c  libc's allocation entry points, and nothing else; cxx.c: C++'s
  *   policy.c     the environment, once, into a decision for each request
  *   fork.c       which region a process uses: at start, after fork, at its end
+ *   memory.c     what the kernel does to heap memory: madvise, mlockall
  *   leave.c      the ways out that run no destructor: _exit and exec
  */
 #ifndef SHMBIND_SHIM_H

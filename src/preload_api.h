@@ -41,6 +41,19 @@ void preload_free(void *p, void (*otherwise)(void *p));
 void preload_place(shmb_arena *a);
 void preload_place_sizes(bool (*all)(size_t least, size_t most));
 
+/*
+ * Does p lie in a region that this process shares with others, not in a
+ * snapshot? *n: the bytes from p on, at most len, of which that is true too.
+ */
+bool preload_shared(const void *p, size_t len, size_t *n);
+
+/*
+ * Writes zeros to what lies in units that are in use; the rest stays as it is.
+ * For all of the range preload_shared() is true. Whatever its protection.
+ * False: no memory for that.
+ */
+bool preload_zero(void *p, size_t len);
+
 /* Counts a request that was chosen and went to the ordinary heap. */
 void preload_count_fallback(shmb_arena *a);
 

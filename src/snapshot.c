@@ -14,7 +14,8 @@ enum { HUGE_UNITS = 32 }; /* from 2 MiB up: huge pages make the copy several tim
 struct copier {
 	const struct shmb_arena *a;
 	char *mirror;
-	int fd;  /* -1: there is none to be had, the mapping has to do */
+	int fd;      /* -1: there is none to be had, a mapping has to do */
+	char *again; /* one that can be read whatever the program did to its own */
 	int err;
 };
 
@@ -22,7 +23,7 @@ static void copy(struct copier *c, const void *from, uint64_t len)
 {
 	uint64_t off = (uint64_t)((const char *)from - c->a->map);
 	if (c->fd < 0)
-		memcpy(c->mirror + off, from, len);
+		memcpy(c->mirror + off, c->again + off, len);
 	else if (!c->err)
 		c->err = sys_pread(c->fd, c->mirror + off, len, off);
 }
@@ -70,20 +71,37 @@ static void copy_tables(struct copier *c)
 	copy(c, a->hdr, PAGE);
 }
 
+static void source_open(struct copier *c)
+{
+	void *again;
+	c->again = c->a->map;
+	if (!region_descriptor(c->a->region, &c->fd))
+		return;
+	c->fd = -1;
+	if (!sys_map_again(c->a->map, c->a->lay.size, &again))
+		c->again = again;
+}
+
+static void source_close(struct copier *c)
+{
+	if (c->fd >= 0)
+		sys_close(c->fd);
+	else if (c->again != c->a->map)
+		sys_unmap(c->again, c->a->lay.size);
+}
+
 int preload_snapshot_take(shmb_arena *a, struct snapshot *s)
 {
 	s->size = a->lay.size;
-	int err = sys_map(NULL, s->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
-	                  &s->mirror);
+	int err = sys_map_lazily(NULL, s->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
+	                         &s->mirror);
 	if (err)
 		return err;
 	struct copier c = {.a = a, .mirror = s->mirror};
-	if (region_descriptor(a->region, &c.fd))
-		c.fd = -1;
+	source_open(&c);
 	copy_data(&c);
 	copy_tables(&c);
-	if (c.fd >= 0)
-		sys_close(c.fd);
+	source_close(&c);
 	if (c.err)
 		preload_snapshot_discard(s);
 	return c.err;

@@ -18,6 +18,12 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLD
+#define MADV_COLD 20
+#endif
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1
+#endif
 
 /* Evaluates `call` with errno saved, retried on EINTR, to 0 or its errno. */
 #define RESULT(call)                                       \
@@ -31,6 +37,12 @@
 		errno = saved_;                            \
 		err_;                                      \
 	})
+
+/* Not libc's: a program may have one of its own, and so does the shim. */
+static long advise(void *addr, uint64_t len, int advice)
+{
+	return syscall(SYS_madvise, addr, len, advice);
+}
 
 int sys_open(const char *path, int flags, mode_t mode, int *fd)
 {
@@ -174,6 +186,36 @@ int sys_map(void *want, uint64_t len, int prot, int flags, int fd, uint64_t off,
 	return err;
 }
 
+/*
+ * After mlockall(MCL_FUTURE) a new mapping is populated at once: tens of GiB
+ * of a sparse file. Not so where it may not be accessed. COLD is refused on
+ * locked memory and else without an effect.
+ */
+int sys_map_lazily(void *want, uint64_t len, int prot, int flags, int fd, uint64_t off, void **addr)
+{
+	int err = sys_map(want, len, PROT_NONE, flags, fd, off, addr);
+	if (err)
+		return err;
+	if (RESULT(advise(*addr, 1, MADV_COLD)) == EINVAL)
+		(void)RESULT(syscall(SYS_mlock2, *addr, len, MLOCK_ONFAULT));
+	err = prot == PROT_NONE ? 0 : sys_protect(*addr, len, prot);
+	if (err)
+		sys_unmap(*addr, len);
+	return err;
+}
+
+int sys_map_again(void *addr, uint64_t len, void **out)
+{
+	int saved = errno;
+	void *got = mremap(addr, 0, len, MREMAP_MAYMOVE);
+	int err = got == MAP_FAILED ? errno : mprotect(got, len, PROT_READ | PROT_WRITE) ? errno : 0;
+	if (err && got != MAP_FAILED)
+		(void)munmap(got, len);
+	errno = saved;
+	*out = err ? NULL : got;
+	return err;
+}
+
 int sys_unmap(void *addr, uint64_t len)
 {
 	return RESULT(munmap(addr, len));
@@ -186,12 +228,12 @@ int sys_protect(void *addr, uint64_t len, int prot)
 
 int sys_dontfork(void *addr, uint64_t len)
 {
-	return RESULT(madvise(addr, len, MADV_DONTFORK));
+	return RESULT(advise(addr, len, MADV_DONTFORK));
 }
 
 int sys_wipeonfork(void *addr, uint64_t len)
 {
-	return RESULT(madvise(addr, len, MADV_WIPEONFORK));
+	return RESULT(advise(addr, len, MADV_WIPEONFORK));
 }
 
 int sys_barrier(void)
@@ -201,13 +243,13 @@ int sys_barrier(void)
 
 int sys_populate(void *addr, uint64_t len)
 {
-	int err = RESULT(madvise(addr, len, MADV_POPULATE_WRITE));
+	int err = RESULT(advise(addr, len, MADV_POPULATE_WRITE));
 	return err == EFAULT ? ENOMEM : err; /* EFAULT stands for the SIGBUS that a touch would have been */
 }
 
 int sys_punch(void *addr, uint64_t len)
 {
-	return RESULT(madvise(addr, len, MADV_REMOVE));
+	return RESULT(advise(addr, len, MADV_REMOVE));
 }
 
 int sys_futex_wait(_Atomic uint32_t *word, uint32_t seen, uint32_t ms)

@@ -33,6 +33,9 @@ int sys_lock(int fd, short type, uint64_t byte, bool wait);
 int sys_lock_probe(int fd, uint64_t first, uint64_t len, bool *held);
 
 int sys_map(void *want, uint64_t len, int prot, int flags, int fd, uint64_t off, void **addr);
+/* The same, but no page is made before it is touched, even where all of the process's memory is locked. */
+int sys_map_lazily(void *want, uint64_t len, int prot, int flags, int fd, uint64_t off, void **addr);
+int sys_map_again(void *addr, uint64_t len, void **out); /* of a shared mapping a second one, to read and write */
 int sys_unmap(void *addr, uint64_t len);
 int sys_protect(void *addr, uint64_t len, int prot);
 int sys_dontfork(void *addr, uint64_t len);

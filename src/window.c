@@ -37,7 +37,7 @@ static uintptr_t candidate(uint64_t size, uint64_t seed, unsigned i)
 
 static int map_at(int fd, uint64_t size, int prot, int flags, uintptr_t at, void **addr)
 {
-	int err = sys_map((void *)at, size, prot, flags | MAP_NORESERVE | MAP_FIXED_NOREPLACE, fd, 0, addr);
+	int err = sys_map_lazily((void *)at, size, prot, flags | MAP_NORESERVE | MAP_FIXED_NOREPLACE, fd, 0, addr);
 	if (!err && (uintptr_t)*addr != at) { /* a kernel before 4.17 took it for a wish */
 		sys_unmap(*addr, size);
 		err = EEXIST;
