@@ -188,6 +188,7 @@ __attribute__((constructor)) static void shim_start(void)
 	preload_place_sizes(policy_rules_want_all);
 	keep_stderr();
 	(void)open_region(1);
+	shim_reach_deepbind();
 	(void)at_quick_exit(shim_leave); /* runs before the library's own, which unlinks */
 	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
 }

@@ -281,3 +281,38 @@ EXPORT size_t malloc_usable_size(void *p)
 	shmb_arena *a = shmb_arena_of(p);
 	return a ? shmb_usable_size(a, p) : next_usable(p);
 }
+
+/* ---- for deepbind.c ------------------------------------------------------------------- */
+
+/* Ours, whatever the program itself may define by these names. */
+#define OURS(f) extern __typeof__(f) ours_##f __attribute__((alias(#f), copy(f), visibility("hidden")))
+OURS(malloc);
+OURS(calloc);
+OURS(realloc);
+OURS(reallocarray);
+OURS(free);
+OURS(posix_memalign);
+OURS(aligned_alloc);
+OURS(memalign);
+OURS(valloc);
+OURS(pvalloc);
+OURS(malloc_usable_size);
+
+const struct shim_entry *shim_entries(void)
+{
+	static const struct shim_entry all[] = {
+		{"malloc", (const void *)ours_malloc},
+		{"calloc", (const void *)ours_calloc},
+		{"realloc", (const void *)ours_realloc},
+		{"reallocarray", (const void *)ours_reallocarray},
+		{"free", (const void *)ours_free},
+		{"posix_memalign", (const void *)ours_posix_memalign},
+		{"aligned_alloc", (const void *)ours_aligned_alloc},
+		{"memalign", (const void *)ours_memalign},
+		{"valloc", (const void *)ours_valloc},
+		{"pvalloc", (const void *)ours_pvalloc},
+		{"malloc_usable_size", (const void *)ours_malloc_usable_size},
+		{NULL, NULL},
+	};
+	return next_ready() ? all : NULL;
+}

@@ -43,7 +43,7 @@ void shim_say(unsigned level, const char *format, ...)
 {
 	char text[512];
 	va_list ap;
-	if (level > policy.log)
+	if (level > policy.log || !shim_stderr_is_as_was())
 		return;
 	int n = snprintf(text, sizeof text, "shmbind: ");
 	va_start(ap, format);

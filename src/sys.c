@@ -77,6 +77,11 @@ int sys_stat(const char *path, struct stat *st)
 	return RESULT(lstat(path, st));
 }
 
+int sys_stat_in(int dir, const char *name, struct stat *st)
+{
+	return RESULT(fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW));
+}
+
 int sys_fchmod(int fd, mode_t mode)
 {
 	return RESULT(fchmod(fd, mode));
@@ -110,6 +115,11 @@ int sys_link(int fd, const char *path)
 int sys_unlink(const char *path)
 {
 	return RESULT(unlink(path));
+}
+
+int sys_unlink_in(int dir, const char *name)
+{
+	return RESULT(unlinkat(dir, name, 0));
 }
 
 int sys_pwrite(int fd, const void *buf, size_t len, uint64_t off)

@@ -18,11 +18,13 @@ int sys_reopen(int fd, int flags, int *out); /* a new description of the same fi
 int sys_close(int fd);
 int sys_fstat(int fd, struct stat *st);
 int sys_stat(const char *path, struct stat *st);
+int sys_stat_in(int dir, const char *name, struct stat *st);
 int sys_fchmod(int fd, mode_t mode);
 int sys_truncate(int fd, uint64_t size); /* EFBIG instead of SIGXFSZ */
 int sys_fallocate(int fd, uint64_t size);
 int sys_link(int fd, const char *path); /* names an O_TMPFILE */
 int sys_unlink(const char *path);
+int sys_unlink_in(int dir, const char *name);
 int sys_pwrite(int fd, const void *buf, size_t len, uint64_t off); /* all of it */
 int sys_pread(int fd, void *buf, size_t len, uint64_t off);        /* all of it; EIO if short */
 int sys_seek_data(int fd, uint64_t off, uint64_t *data);           /* ENXIO: none beyond */
