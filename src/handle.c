@@ -36,11 +36,14 @@ static void fork_child(void)
 	setup_unlock();
 }
 
-/* A clean end: what this process owns is dropped. Runs before regions are unlinked. */
+/*
+ * A clean end: what this process owns is dropped. Runs before regions are
+ * unlinked. Not in a child that no fork handler heard of: its parent owns that.
+ */
 __attribute__((destructor(102))) static void leave(void)
 {
 	for (unsigned i = 0; i < ARENAS; i++)
-		if (arenas[i].region && atomic_load(&arenas[i].holder) && !atomic_load(&arenas[i].closed))
+		if (arenas[i].region && lease_held(&arenas[i].slot_lease) && !atomic_load(&arenas[i].closed))
 			box_drop_all(&arenas[i]);
 }
 
