@@ -8,6 +8,7 @@
  * name is free. It is opened at the first such request, so that a child that
  * only execs pays nothing for it.
  * share: the child goes on in its parent's region, with a slot of its own.
+ * deny: the child has none of it. What it allocates goes where it does for copy.
  *
  * `opening` is a try-lock: while one thread opens, the others' requests go to
  * the ordinary heap.
@@ -54,9 +55,12 @@ static int open_sized(const char *name, uint64_t size)
 	shmb_options opt = {.size = size, .flags = SHMB_CREATE_ONLY, .run = policy.run};
 	shmb_arena *a;
 	int err = shmb_arena_open(name, &opt, &a);
-	if (!err)
-		arena_set(a);
-	return err;
+	if (err)
+		return err;
+	if (policy.fork == FORK_DENY)
+		(void)preload_deny(a); /* refused: the fork handler does what matters */
+	arena_set(a);
+	return 0;
 }
 
 /* Under a limit on addresses a quarter of it: a fork needs as much again for its copy. */
@@ -162,11 +166,14 @@ static void fork_child(void)
 	atomic_store(&may_open_late, true);
 	if (!a)
 		return;
+	if (policy.fork == FORK_DENY)
+		fork_error = preload_absent(a);
 	if (fork_error) { /* sharing would let the child change its parent's data */
 		shim_say(0, "fork: no memory for the child's copy of the region");
 		_exit(127);
 	}
-	preload_snapshot_adopt(a, &fork_snapshot);
+	if (policy.fork == FORK_COPY)
+		preload_snapshot_adopt(a, &fork_snapshot);
 }
 
 /* ---- start and end ----------------------------------------------------------------- */

@@ -191,6 +191,10 @@ EXPORT void *realloc(void *p, size_t size)
 		free(p);
 		return NULL;
 	}
+	if (from && unlikely(preload_is_absent(from))) { /* there is nothing to copy */
+		errno = ENOMEM;
+		return NULL;
+	}
 	shmb_arena *to = arena_for(size);
 	if (from && from == to) {
 		void *q = shmb_realloc(from, p, size);
@@ -279,7 +283,9 @@ EXPORT size_t malloc_usable_size(void *p)
 	if (!p)
 		return 0;
 	shmb_arena *a = shmb_arena_of(p);
-	return a ? shmb_usable_size(a, p) : next_usable(p);
+	if (!a)
+		return next_usable(p);
+	return preload_is_absent(a) ? 0 : shmb_usable_size(a, p);
 }
 
 /* ---- for deepbind.c ------------------------------------------------------------------- */

@@ -300,10 +300,13 @@ static bool set_region(const char *value)
 
 static bool set_fork(const char *value)
 {
-	if (strcmp(value, "copy") && strcmp(value, "share"))
-		return refuse("SHMBIND_FORK", value, "neither copy nor share");
-	policy.fork = *value == 'c' ? FORK_COPY : FORK_SHARE;
-	return true;
+	static const char *const words[] = {"copy", "share", "deny"};
+	for (unsigned i = 0; i < 3; i++)
+		if (!strcmp(value, words[i])) {
+			policy.fork = (enum shim_fork)i;
+			return true;
+		}
+	return refuse("SHMBIND_FORK", value, "none of copy, share, deny");
 }
 
 static bool set_full(const char *value)

@@ -23,7 +23,7 @@
 
 /* ---- policy.c ------------------------------------------------------------- */
 
-enum shim_fork { FORK_COPY, FORK_SHARE };
+enum shim_fork { FORK_COPY, FORK_SHARE, FORK_DENY };
 enum shim_full { FULL_FALLBACK, FULL_ENOMEM, FULL_ABORT };
 
 struct policy {

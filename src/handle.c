@@ -141,6 +141,7 @@ static int open_locked(struct shmb_arena *a, const char *name, const shmb_option
 	if (!err) {
 		region_keep_descriptor(a->region, fd);
 		atomic_store(&a->retired, a->region->read_only);
+		atomic_store(&a->absent, false);
 		atomic_store(&a->closed, false);
 		window_set(a->map, a->lay.size, a);
 		return 0;

@@ -168,10 +168,10 @@ void *preload_malloc(size_t size, void *(*otherwise)(size_t size))
 static __attribute__((noinline)) void preload_free_slow(void *p, void (*otherwise)(void *p))
 {
 	struct shmb_arena *a = shmb_arena_of(p);
-	if (a)
-		free_slow(a, p);
-	else
+	if (!a)
 		otherwise(p);
+	else if (!atomic_load_explicit(&a->absent, memory_order_relaxed))
+		free_slow(a, p);
 }
 
 void preload_free(void *p, void (*otherwise)(void *p))

@@ -31,6 +31,17 @@ void preload_snapshot_discard(struct snapshot *s);
 void preload_snapshot_adopt(shmb_arena *a, struct snapshot *s);
 
 /*
+ * Keeps the arena's memory from the children of this process, those that no
+ * handler hears of too. In a child's handler preload_absent() then makes what
+ * was there inaccessible and its addresses taken: preload_free() ignores
+ * pointers into it, nothing else of ours may touch them. ENOMEM: the child
+ * must not go on.
+ */
+int preload_deny(shmb_arena *a);
+int preload_absent(shmb_arena *a);
+bool preload_is_absent(const shmb_arena *a);
+
+/*
  * malloc and free: the hot path where the size is placed and the block is
  * ours, else the given function. `otherwise` of malloc decides by itself.
  */

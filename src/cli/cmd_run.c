@@ -201,7 +201,7 @@ const struct verb verb_run = {
 	"  --size N        SHMBIND_SIZE    capacity, with K M G T; default 64G, not memory\n"
 	"  --place RULES   SHMBIND_PLACE   all, size=64K.., ... ; default size=64K..\n"
 	"  --exe GLOBS     SHMBIND_EXE     executables that take part, separated by ':'\n"
-	"  --fork HOW      SHMBIND_FORK    copy or share\n"
+	"  --fork HOW      SHMBIND_FORK    copy, share or deny\n"
 	"  --full HOW      SHMBIND_FULL    fallback, enomem or abort\n"
 	"  --stats WHERE   SHMBIND_STATS   at exit: stderr, or a path; .json gives JSON\n"
 	"  --keep          SHMBIND_KEEP    the region stays after the command\n"
