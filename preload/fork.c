@@ -168,12 +168,12 @@ static void fork_child(void)
 		return;
 	if (policy.fork == FORK_DENY)
 		fork_error = preload_absent(a);
+	else if (!fork_error)
+		fork_error = preload_snapshot_adopt(a, &fork_snapshot);
 	if (fork_error) { /* sharing would let the child change its parent's data */
 		shim_say(0, "fork: no memory for the child's copy of the region");
 		_exit(127);
 	}
-	if (policy.fork == FORK_COPY)
-		preload_snapshot_adopt(a, &fork_snapshot);
 }
 
 /* ---- start and end ----------------------------------------------------------------- */

@@ -5,6 +5,7 @@
  *   policy.c     the environment, once, into a decision for each request
  *   fork.c       which region a process uses: at start, after fork, at its end
  *   memory.c     what the kernel does to heap memory: madvise, mlockall
+ *   limit.c      a program that limits its own address space
  *   deepbind.c   modules that look for libc's malloc first
  *   stderr.c     is descriptor 2 still what the program was started with?
  *   leave.c      the ways out that run no destructor: _exit and exec

@@ -1,7 +1,7 @@
 /*
  * preload_api.h - what the preload shim needs besides the public header.
  *
- * A snapshot is a private copy of what an arena holds, at a mirror address,
+ * A snapshot is a private copy of what an arena holds, at another address,
  * made before a fork and put in the region's place in the child: the child
  * sees its parent's blocks as fork promises, and the parent goes on sharing.
  */
@@ -13,8 +13,9 @@
 #include <stdbool.h>
 
 struct snapshot {
-	void *mirror; /* NULL: none */
+	void *memory; /* NULL: none */
 	size_t size;
+	bool packed;
 };
 
 /*
@@ -28,17 +29,22 @@ int preload_snapshot_take(shmb_arena *a, struct snapshot *s);
 void preload_snapshot_discard(struct snapshot *s);
 
 /* In the child: the copy is the arena from now on, and nothing more is issued from it. */
-void preload_snapshot_adopt(shmb_arena *a, struct snapshot *s);
+int preload_snapshot_adopt(shmb_arena *a, struct snapshot *s);
 
 /*
  * Keeps the arena's memory from the children of this process, those that no
- * handler hears of too. In a child's handler preload_absent() then makes what
- * was there inaccessible and its addresses taken: preload_free() ignores
- * pointers into it, nothing else of ours may touch them. ENOMEM: the child
- * must not go on.
+ * handler hears of too. In a child's handler preload_absent() then does so
+ * whatever came of it: preload_free() ignores pointers into it, nothing else
+ * of ours may touch them.
  */
 int preload_deny(shmb_arena *a);
 int preload_absent(shmb_arena *a);
+
+/*
+ * Lowers what this process can ever use of the arena, and with it the address
+ * space that it takes: to `bytes` of data, or what is in use if that is more.
+ */
+void preload_shrink(shmb_arena *a, uint64_t bytes);
 bool preload_is_absent(const shmb_arena *a);
 
 /*

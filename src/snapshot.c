@@ -1,4 +1,11 @@
-/* snapshot.c - an arena's contents as a forked child sees them. See preload_api.h. */
+/*
+ * snapshot.c - an arena's contents as a forked child sees them. See preload_api.h.
+ *
+ * A mirror is as large as the region, and the child moves it into the region's
+ * place. Where there is no room for that (RLIMIT_AS, RLIMIT_DATA, no
+ * overcommitting), or memory may not be moved, the copies are packed one after
+ * the other, and the child maps what it needs, no more.
+ */
 #include "arena.h"
 #include "error.h"
 #include "preload_api.h"
@@ -9,13 +16,28 @@
 #include <sys/mman.h>
 
 enum { HUGE_UNITS = 32 }; /* from 2 MiB up: huge pages make the copy several times faster */
+enum { PACK_ATTEMPTS = 4 };
+
+#define PRIVATE_MEMORY (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+
+struct piece {
+	uint64_t off, len; /* in the region; whole pages */
+};
+
+/* What is packed: the head, pieces, and from `data` on their bytes. */
+struct pack {
+	uint64_t pieces, room;     /* how many there are, and may be */
+	uint64_t used, data, size; /* bytes */
+	struct piece piece[];
+};
 
 /* What is copied from where: through a descriptor, since a page that another thread frees
  * meanwhile would be allocated again by reading it through the mapping. */
 struct copier {
 	const struct shmb_arena *a;
-	char *mirror;
-	bool closed; /* the mirror is opened to writing piece by piece: see mirror_map() */
+	char *mirror;      /* NULL: none */
+	struct pack *pack; /* NULL too: only counting */
+	uint64_t pieces, bytes;
 	int fd;      /* -1: there is none to be had, a mapping has to do */
 	char *again; /* one that can be read whatever the program did to its own */
 	int err;
@@ -44,14 +66,40 @@ static void source_close(struct copier *c)
 		sys_unmap(c->again, c->a->lay.size);
 }
 
-/* Whole pages. */
+/* Where the copy of what is at `off` goes. NULL: nowhere. */
+static char *target(struct copier *c, uint64_t off, uint64_t len)
+{
+	struct pack *p = c->pack;
+	if (c->mirror)
+		return c->mirror + off;
+	len = round_up(len, PAGE);
+	c->pieces++;
+	c->bytes += len;
+	if (!p)
+		return NULL;
+	struct piece *last = p->pieces ? &p->piece[p->pieces - 1] : NULL;
+	bool follows = last && last->off + last->len == off;
+	if (p->used + len > p->size || (!follows && p->pieces == p->room)) {
+		c->err = EAGAIN; /* there is more of it than when it was counted */
+		return NULL;
+	}
+	if (follows)
+		last->len += len;
+	else
+		p->piece[p->pieces++] = (struct piece){off, len};
+	p->used += len;
+	return (char *)p + p->used - len;
+}
+
+/* From the start of a page on. */
 static void copy(struct copier *c, const void *from, uint64_t len)
 {
 	uint64_t off = (uint64_t)((const char *)from - c->a->map);
-	if (!c->err && c->closed)
-		c->err = sys_protect(c->mirror + off, round_up(len, PAGE), PROT_READ | PROT_WRITE);
-	if (!c->err && c->fd >= 0) {
-		int err = sys_pread(c->fd, c->mirror + off, len, off);
+	char *to = c->err || !len ? NULL : target(c, off, len);
+	if (!to)
+		return;
+	if (c->fd >= 0) {
+		int err = sys_pread(c->fd, to, len, off);
 		if (!err || err == EIO) { /* EIO: the file is too short, a mapping has no more */
 			c->err = err;
 			return;
@@ -59,8 +107,7 @@ static void copy(struct copier *c, const void *from, uint64_t len)
 		sys_close(c->fd); /* a sandbox that allows no reading */
 		source_map(c);
 	}
-	if (!c->err)
-		memcpy(c->mirror + off, c->again + off, len);
+	memcpy(to, c->again + off, len);
 }
 
 static void copy_small(struct copier *c, uint64_t unit)
@@ -74,7 +121,7 @@ static void copy_small(struct copier *c, uint64_t unit)
 static void copy_large(struct copier *c, uint64_t unit, uint64_t n)
 {
 	char *from = c->a->data + (unit << UNIT_SHIFT);
-	if (n >= HUGE_UNITS)
+	if (n >= HUGE_UNITS && c->mirror)
 		(void)madvise(c->mirror + (from - c->a->map), n << UNIT_SHIFT, MADV_HUGEPAGE); /* a wish */
 	copy(c, from, n << UNIT_SHIFT);
 }
@@ -106,67 +153,102 @@ static void copy_tables(struct copier *c)
 	copy(c, a->hdr, PAGE);
 }
 
-/*
- * As large as the region, and nothing in it. Where so much memory that can be
- * written would be over a limit (RLIMIT_DATA, or no overcommitting) it may not
- * be, and what is copied is made so, piece by piece.
- */
-static int mirror_map(uint64_t size, void *at, int flags, void **mirror, bool *closed)
+static void copy_all(struct copier *c)
 {
-	int err = sys_map_lazily(at, size, PROT_NONE, flags | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, mirror);
-	*closed = !err && sys_protect(*mirror, size, PROT_READ | PROT_WRITE);
-	return err;
+	copy_data(c);
+	copy_tables(c);
+}
+
+/* ---- taking ------------------------------------------------------------------------ */
+
+static int mirror_take(struct copier *c, struct snapshot *s)
+{
+	s->size = c->a->lay.size;
+	int err = sys_map_lazily(NULL, s->size, PROT_READ | PROT_WRITE, PRIVATE_MEMORY, -1, 0, &s->memory);
+	if (!err && mremap(s->memory, PAGE, PAGE, 0) != s->memory)
+		err = EPERM;
+	if (err)
+		return err;
+	c->mirror = s->memory;
+	copy_all(c);
+	c->mirror = NULL;
+	return c->err;
+}
+
+static int pack_take(struct copier *c, struct snapshot *s)
+{
+	c->err = EAGAIN;
+	for (unsigned i = 0; i < PACK_ATTEMPTS && c->err == EAGAIN; i++) {
+		c->err = 0;
+		c->pieces = c->bytes = 0;
+		copy_all(c);
+		uint64_t room = c->pieces + (c->pieces >> 2 << i); /* other threads go on */
+		uint64_t data = round_up(sizeof(struct pack) + room * sizeof(struct piece), PAGE);
+		s->size = data + c->bytes + round_up(c->bytes >> 4 << i, PAGE);
+		c->err = sys_map_lazily(NULL, s->size, PROT_READ | PROT_WRITE, PRIVATE_MEMORY, -1, 0, &s->memory);
+		if (c->err)
+			break;
+		c->pack = s->memory;
+		*c->pack = (struct pack){.room = room, .used = data, .data = data, .size = s->size};
+		copy_all(c);
+		c->pack = NULL;
+		if (c->err)
+			preload_snapshot_discard(s);
+	}
+	return c->err;
 }
 
 int preload_snapshot_take(shmb_arena *a, struct snapshot *s)
 {
 	struct copier c = {.a = a};
-	s->size = a->lay.size;
-	int err = mirror_map(s->size, NULL, 0, &s->mirror, &c.closed);
-	if (err)
-		return err;
-	c.mirror = s->mirror;
 	source_open(&c);
-	copy_data(&c);
-	copy_tables(&c);
-	source_close(&c);
-	if (c.err)
+	int err = mirror_take(&c, s);
+	s->packed = err != 0;
+	if (err) {
 		preload_snapshot_discard(s);
-	return c.err;
+		err = pack_take(&c, s);
+	}
+	source_close(&c);
+	if (err)
+		preload_snapshot_discard(s);
+	return err;
 }
 
 void preload_snapshot_discard(struct snapshot *s)
 {
-	if (s->mirror)
-		ASSERT(sys_unmap(s->mirror, s->size) == 0);
-	s->mirror = NULL;
+	if (s->memory)
+		ASSERT(sys_unmap(s->memory, s->size) == 0);
+	s->memory = NULL;
 }
 
-/* Where the mirror cannot be moved its contents are, going by its own tables. */
-static void adopt_contents(const struct shmb_arena *a, const struct snapshot *s)
+/* ---- in the child ------------------------------------------------------------------- */
+
+static int unpack(const struct shmb_arena *a, const struct pack *p)
 {
-	struct shmb_arena m = {.lay = a->lay, .map = s->mirror};
-	struct copier c = {.a = &m, .fd = -1, .again = s->mirror};
-	void *at;
-	m.hdr = s->mirror;
-	m.data = m.map + m.lay.data;
-	m.spans = (_Atomic span_t *)(m.map + m.lay.spans);
-	m.pages = (_Atomic page_t *)(m.map + m.lay.pages);
-	m.blocks = (block_t *)(m.map + m.lay.blockmap);
-	(void)sys_protect(s->mirror, s->size, PROT_READ);
-	ASSERT(mirror_map(s->size, a->map, MAP_FIXED, &at, &c.closed) == 0);
-	c.mirror = at;
-	copy_data(&c);
-	copy_tables(&c);
-	ASSERT(c.err == 0 && sys_unmap(s->mirror, s->size) == 0);
+	const char *from = (const char *)p + p->data;
+	int err = sys_unmap(a->map, a->lay.size);
+	for (uint64_t i = 0; i < p->pieces && !err; i++) {
+		const struct piece *q = &p->piece[i];
+		void *at;
+		err = sys_map(a->map + q->off, q->len, PROT_READ | PROT_WRITE, PRIVATE_MEMORY | MAP_FIXED, -1, 0, &at);
+		if (!err)
+			memcpy(at, from, q->len);
+		from += q->len;
+	}
+	return err;
 }
 
-void preload_snapshot_adopt(shmb_arena *a, struct snapshot *s)
+int preload_snapshot_adopt(shmb_arena *a, struct snapshot *s)
 {
 	atomic_store(&a->retired, true);
-	if (mremap(s->mirror, s->size, s->size, MREMAP_MAYMOVE | MREMAP_FIXED, a->map) != a->map)
-		adopt_contents(a, s);
-	s->mirror = NULL;
+	if (!s->packed) {
+		void *moved = mremap(s->memory, s->size, s->size, MREMAP_MAYMOVE | MREMAP_FIXED, a->map);
+		s->memory = NULL;
+		return moved == a->map ? 0 : errno;
+	}
+	int err = unpack(a, s->memory);
+	preload_snapshot_discard(s);
+	return err;
 }
 
 void preload_count_fallback(shmb_arena *a)

@@ -209,8 +209,10 @@ int sys_map_lazily(void *want, uint64_t len, int prot, int flags, int fd, uint64
 	if (RESULT(advise(*addr, 1, MADV_COLD)) == EINVAL)
 		(void)RESULT(syscall(SYS_mlock2, *addr, len, MLOCK_ONFAULT));
 	err = prot == PROT_NONE ? 0 : sys_protect(*addr, len, prot);
-	if (err)
+	if (err) {
 		sys_unmap(*addr, len);
+		*addr = NULL;
+	}
 	return err;
 }
 

@@ -77,6 +77,12 @@ done
 row "4 GB of data, which a copy's private mappings count as" region "ulimit -d 4000000; $as_is" "$helper" work
 row "200 MB of data" - "ulimit -d 200000; $as_is" "$helper" work
 row "the program allows itself 500 MB of data" region "$as_is" "$helper" data 500
+for v in 2000 1000 600; do
+	row "the program allows itself $v MB of address space" region "$as_is" "$helper" address $v
+done
+for place in size=64K.. all; do
+	row "a shell that does: ulimit -v, $place" - "$as_is" bash -c 'ulimit -v 1000000 && ulimit -v && ls / | head -1; (exit 4); echo $?; x=$(printf %0300000d 7); echo ${#x}; exit 7'
+done
 row "files of no size, its output is a pipe" - "(ulimit -f 0; exec \"\$@\") | cat; exit \${PIPESTATUS[0]}" "$helper" work
 row "three descriptors" region "$as_is" "$helper" nofile
 row "all descriptors in use" region "$as_is" "$helper" nomore

@@ -123,6 +123,8 @@ static void work(void)
 	blocks_free();
 }
 
+static long threads_small(void);
+
 /* ---- cases ---------------------------------------------------------------------------- */
 
 static void limit(int which, rlim_t value)
@@ -153,6 +155,25 @@ static void run_nomore(char **args)
 static void run_data(char **args)
 {
 	limit(RLIMIT_DATA, strtoull(args[0], NULL, 0) << 20);
+	work();
+}
+
+/* A thread's stack, libraries and children need addresses after that, too. */
+static void run_address(char **args)
+{
+	blocks_make();
+	limit(RLIMIT_AS, strtoull(args[0], NULL, 0) << 20);
+	struct rlimit lim;
+	say("getrlimit", getrlimit(RLIMIT_AS, &lim));
+	say("MiB", (long)(lim.rlim_cur >> 20));
+	say("prlimit", prlimit(getpid(), RLIMIT_AS, &lim, NULL));
+	say("blocks", blocks_good());
+	blocks_free();
+	work();
+	say("threads", threads_small());
+	unsigned char *p = kept(malloc(any(100 << 20)));
+	say("100 MiB", p != NULL);
+	free(p);
 	work();
 }
 
@@ -507,7 +528,7 @@ static void where_first(void)
 static const struct {
 	const char *name;
 	void (*run)(char **args);
-} cases[] = {{"work", run_work}, {"filled", run_filled}, {"nofile", run_nofile}, {"nomore", run_nomore}, {"data", run_data},
+} cases[] = {{"work", run_work}, {"filled", run_filled}, {"nofile", run_nofile}, {"nomore", run_nomore}, {"data", run_data}, {"address", run_address},
              {"reuse", run_reuse}, {"chroot", run_chroot}, {"user", run_user}, {"stdio", run_stdio}, {"stacks", run_stacks},
              {"signals", run_signals}, {"thread-ends", run_thread_ends}, {"ends", run_ends}, {"module", run_module},
              {"refused", run_refused}};
