@@ -8,6 +8,7 @@
  * name is free. It is opened at the first such request, so that a child that
  * only execs pays nothing for it.
  * share: the child goes on in its parent's region, with a slot of its own.
+ * deny: the child has none of it. What it allocates goes where it does for copy.
  *
  * `opening` is a try-lock: while one thread opens, the others' requests go to
  * the ordinary heap.
@@ -57,9 +58,12 @@ static int open_sized(const char *name, uint64_t size)
 	shmb_options opt = {.size = size, .flags = SHMB_CREATE_ONLY, .run = policy.run};
 	shmb_arena *a;
 	int err = shmb_arena_open(name, &opt, &a);
-	if (!err)
-		arena_set(a);
-	return err;
+	if (err)
+		return err;
+	if (policy.fork == FORK_DENY)
+		(void)preload_deny(a); /* refused: the fork handler does what matters */
+	arena_set(a);
+	return 0;
 }
 
 /* Under a limit on addresses a quarter of it: a fork needs as much again for its copy. */
@@ -165,11 +169,14 @@ static void fork_child(void)
 	atomic_store(&may_open_late, true);
 	if (!a)
 		return;
+	if (policy.fork == FORK_DENY)
+		fork_error = preload_absent(a);
+	else if (!fork_error)
+		fork_error = preload_snapshot_adopt(a, &fork_snapshot);
 	if (fork_error) { /* sharing would let the child change its parent's data */
 		shim_say(0, "fork: no memory for the child's copy of the region");
 		_exit(127);
 	}
-	preload_snapshot_adopt(a, &fork_snapshot);
 }
 
 /* ---- start and end ----------------------------------------------------------------- */
@@ -209,6 +216,7 @@ __attribute__((constructor)) static void shim_start(void)
 	}
 	preload_place_sizes(rules_place_all);
 	(void)open_region(1);
+	shim_reach_deepbind();
 	(void)at_quick_exit(shim_leave); /* runs before the library's own, which unlinks */
 	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
 }

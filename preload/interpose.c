@@ -199,6 +199,10 @@ static void *resize(void *p, size_t size, const void *caller)
 		preload_free(p);
 		return NULL;
 	}
+	if (from && unlikely(preload_is_absent(from))) { /* there is nothing to copy */
+		errno = ENOMEM;
+		return NULL;
+	}
 	struct choice to = choose(size, caller, from ? HELD_REGION : HELD_HEAP);
 	if (from && from == to.arena) {
 		void *q = shmb_realloc(from, p, size);
@@ -304,5 +308,40 @@ EXPORT size_t malloc_usable_size(void *p)
 	if (!p)
 		return 0;
 	shmb_arena *a = shmb_arena_of(p);
-	return a ? shmb_usable_size(a, p) : next_usable(p);
+	if (!a)
+		return next_usable(p);
+	return preload_is_absent(a) ? 0 : shmb_usable_size(a, p);
+}
+
+/* ---- for deepbind.c ------------------------------------------------------------------- */
+
+/* Ours, whatever the program itself may define by these names. */
+#define OURS(f) extern __typeof__(f) ours_##f __attribute__((alias(#f), copy(f), visibility("hidden")))
+OURS(calloc);
+OURS(realloc);
+OURS(reallocarray);
+OURS(posix_memalign);
+OURS(aligned_alloc);
+OURS(memalign);
+OURS(valloc);
+OURS(pvalloc);
+OURS(malloc_usable_size);
+
+const struct shim_entry *shim_entries(void)
+{
+	static const struct shim_entry all[] = {
+		{"malloc", (const void *)preload_malloc},
+		{"calloc", (const void *)ours_calloc},
+		{"realloc", (const void *)ours_realloc},
+		{"reallocarray", (const void *)ours_reallocarray},
+		{"free", (const void *)preload_free},
+		{"posix_memalign", (const void *)ours_posix_memalign},
+		{"aligned_alloc", (const void *)ours_aligned_alloc},
+		{"memalign", (const void *)ours_memalign},
+		{"valloc", (const void *)ours_valloc},
+		{"pvalloc", (const void *)ours_pvalloc},
+		{"malloc_usable_size", (const void *)ours_malloc_usable_size},
+		{NULL, NULL},
+	};
+	return next_ready() ? all : NULL;
 }

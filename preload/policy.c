@@ -33,7 +33,7 @@ void shim_say(unsigned level, const char *format, ...)
 {
 	char text[512];
 	va_list ap;
-	if (level > policy.log)
+	if (level > policy.log || !shim_stderr_is_as_was())
 		return;
 	int n = snprintf(text, sizeof text, "shmbind: ");
 	va_start(ap, format);
@@ -130,10 +130,13 @@ static bool set_region(const char *value)
 
 static bool set_fork(const char *value)
 {
-	if (strcmp(value, "copy") && strcmp(value, "share"))
-		return refuse("SHMBIND_FORK", value, "neither copy nor share");
-	policy.fork = *value == 'c' ? FORK_COPY : FORK_SHARE;
-	return true;
+	static const char *const words[] = {"copy", "share", "deny"};
+	for (unsigned i = 0; i < 3; i++)
+		if (!strcmp(value, words[i])) {
+			policy.fork = (enum shim_fork)i;
+			return true;
+		}
+	return refuse("SHMBIND_FORK", value, "none of copy, share, deny");
 }
 
 static bool set_full(const char *value)

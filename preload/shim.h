@@ -6,6 +6,10 @@
  *   rules.c      which requests belong into the region
  *   site.c       whose code asked; symbols.c: in which function
  *   fork.c       which region a process uses: at start, after fork, at its end
+ *   memory.c     what the kernel does to heap memory: madvise, mlockall
+ *   limit.c      a program that limits its own address space
+ *   deepbind.c   modules that look for libc's malloc first
+ *   stderr.c     is descriptor 2 still what the program was started with?
  *   leave.c      the ways out that run no destructor: _exit and exec
  */
 #ifndef SHMBIND_SHIM_H
@@ -22,7 +26,7 @@
 
 /* ---- policy.c ------------------------------------------------------------- */
 
-enum shim_fork { FORK_COPY, FORK_SHARE };
+enum shim_fork { FORK_COPY, FORK_SHARE, FORK_DENY };
 enum shim_full { FULL_FALLBACK, FULL_ENOMEM, FULL_ABORT };
 
 struct policy {
@@ -150,6 +154,23 @@ shmb_arena *shim_arena_late(void);
 
 /* A chosen request found no room. True: the ordinary heap may serve it. */
 bool shim_full(shmb_arena *a, unsigned rule);
+
+/* ---- interpose.c, deepbind.c ----------------------------------------------- */
+
+/* Our entry points, ended by a NULL name. NULL: what lies below them is not known yet. */
+struct shim_entry {
+	const char *name;
+	const void *ours;
+};
+const struct shim_entry *shim_entries(void);
+
+/* Modules that are loaded with RTLD_DEEPBIND find our entry points, not libc's. */
+void shim_reach_deepbind(void);
+
+/* ---- stderr.c --------------------------------------------------------------- */
+
+/* False: it is closed, or the number has come to stand for something else. */
+bool shim_stderr_is_as_was(void);
 
 /* ---- leave.c --------------------------------------------------------------- */
 

@@ -63,6 +63,7 @@ struct shmb_arena {
 	bool fixed;           /* mapped at hdr->base */
 	_Atomic bool closed;
 	_Atomic bool retired; /* a private snapshot of another process's: nothing is issued from it */
+	_Atomic bool absent;  /* another process's, of which nothing is mapped; retired as well */
 
 	/* This process's tenure. */
 	_Atomic holder_t holder; /* 0: no slot yet */

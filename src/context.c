@@ -265,6 +265,16 @@ int context_map(struct shmb_arena *a, int fd)
 	return 0;
 }
 
+int context_deny(struct shmb_arena *a)
+{
+	return sys_dontfork(a->records, RECORDS_LEN);
+}
+
+int context_absent(struct shmb_arena *a)
+{
+	return sys_unmap(a->records, RECORDS_LEN);
+}
+
 /* The calling thread's context of `a`, out of its chain; the record goes with the tenure. */
 static void drop_own(struct shmb_arena *a)
 {

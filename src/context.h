@@ -78,6 +78,9 @@ void context_release_thread(void);
 int context_map(struct shmb_arena *a, int fd);
 void context_unmap(struct shmb_arena *a);
 
+int context_deny(struct shmb_arena *a);   /* keeps the records from children */
+int context_absent(struct shmb_arena *a); /* in a child: they are not there, whatever came of that */
+
 /* In a forked child: its one thread has no contexts any more. */
 void context_forget(void);
 

@@ -36,11 +36,14 @@ static void fork_child(void)
 	setup_unlock();
 }
 
-/* A clean end: what this process owns is dropped. Runs before regions are unlinked. */
+/*
+ * A clean end: what this process owns is dropped. Runs before regions are
+ * unlinked. Not in a child that no fork handler heard of: its parent owns that.
+ */
 __attribute__((destructor(102))) static void leave(void)
 {
 	for (unsigned i = 0; i < ARENAS; i++)
-		if (arenas[i].region && atomic_load(&arenas[i].holder) && !atomic_load(&arenas[i].closed))
+		if (arenas[i].region && lease_held(&arenas[i].slot_lease) && !atomic_load(&arenas[i].closed))
 			box_drop_all(&arenas[i]);
 }
 
@@ -140,6 +143,7 @@ static int open_locked(struct shmb_arena *a, const char *name, const shmb_option
 	if (!err) {
 		region_keep_descriptor(a->region, fd);
 		atomic_store(&a->retired, a->region->read_only);
+		atomic_store(&a->absent, false);
 		atomic_store(&a->closed, false);
 		window_set(a->map, a->lay.size, a);
 		return 0;

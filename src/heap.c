@@ -185,10 +185,10 @@ void *preload_malloc_for(size_t size, const void *caller)
 static __attribute__((noinline)) void preload_free_slow(void *p)
 {
 	struct shmb_arena *a = shmb_arena_of(p);
-	if (a)
-		free_slow(a, p);
-	else
+	if (!a)
 		preload_free_otherwise(p);
+	else if (!atomic_load_explicit(&a->absent, memory_order_relaxed))
+		free_slow(a, p);
 }
 
 void preload_free(void *p)

@@ -1,7 +1,7 @@
 /*
  * preload_api.h - what the preload shim needs besides the public header.
  *
- * A snapshot is a private copy of what an arena holds, at a mirror address,
+ * A snapshot is a private copy of what an arena holds, at another address,
  * made before a fork and put in the region's place in the child: the child
  * sees its parent's blocks as fork promises, and the parent goes on sharing.
  */
@@ -14,8 +14,9 @@
 #include <stdint.h>
 
 struct snapshot {
-	void *mirror; /* NULL: none */
+	void *memory; /* NULL: none */
 	size_t size;
+	bool packed;
 };
 
 /*
@@ -29,7 +30,23 @@ int preload_snapshot_take(shmb_arena *a, struct snapshot *s);
 void preload_snapshot_discard(struct snapshot *s);
 
 /* In the child: the copy is the arena from now on, and nothing more is issued from it. */
-void preload_snapshot_adopt(shmb_arena *a, struct snapshot *s);
+int preload_snapshot_adopt(shmb_arena *a, struct snapshot *s);
+
+/*
+ * Keeps the arena's memory from the children of this process, those that no
+ * handler hears of too. In a child's handler preload_absent() then does so
+ * whatever came of it: preload_free() ignores pointers into it, nothing else
+ * of ours may touch them.
+ */
+int preload_deny(shmb_arena *a);
+int preload_absent(shmb_arena *a);
+
+/*
+ * Lowers what this process can ever use of the arena, and with it the address
+ * space that it takes: to `bytes` of data, or what is in use if that is more.
+ */
+void preload_shrink(shmb_arena *a, uint64_t bytes);
+bool preload_is_absent(const shmb_arena *a);
 
 /*
  * malloc and free, by the names that the linker gives them in the shim: the
@@ -73,6 +90,19 @@ void preload_rules_print(const struct preload_rule *rules, unsigned n, shmb_writ
 
 /* Counts a request that the rule chose and that went to the ordinary heap. */
 void preload_count_fallback(shmb_arena *a, unsigned rule);
+
+/*
+ * Does p lie in a region that this process shares with others, not in a
+ * snapshot? *n: the bytes from p on, at most len, of which that is true too.
+ */
+bool preload_shared(const void *p, size_t len, size_t *n);
+
+/*
+ * Writes zeros to what lies in units that are in use; the rest stays as it is.
+ * For all of the range preload_shared() is true. Whatever its protection.
+ * False: no memory for that.
+ */
+bool preload_zero(void *p, size_t len);
 
 /* Unlinks what this process owns: for _exit, from any context. */
 void preload_exit(void);

@@ -32,6 +32,10 @@ enum { FD_FLOOR = 512, ATTEMPTS = 10000, OPEN_MAX_REGIONS = 1024 };
 
 static _Atomic(struct shmb_region *) open_regions[OPEN_MAX_REGIONS];
 
+/* A convenience, as the regions' descriptors: leads to the directory from inside a chroot. */
+static int shm_dir = -1;
+static struct stat shm_dir_is;
+
 __attribute__((constructor)) static void region_init(void)
 {
 	at_quick_exit(region_unlink_owned);
@@ -331,13 +335,41 @@ int region_publish(struct shmb_region *r)
 	return EMFILE;
 }
 
+static bool is_shm_dir(int fd)
+{
+	struct stat st;
+	return fd >= 0 && !sys_fstat(fd, &st) && st.st_dev == shm_dir_is.st_dev && st.st_ino == shm_dir_is.st_ino;
+}
+
+static void keep_shm_dir(void)
+{
+	int fd;
+	if (is_shm_dir(shm_dir) || sys_open(SHM_DIR, O_PATH | O_DIRECTORY, 0, &fd))
+		return;
+	int kept = sys_fstat(fd, &shm_dir_is) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FD_FLOOR);
+	sys_close(fd);
+	shm_dir = kept;
+}
+
 void region_keep_descriptor(struct shmb_region *r, int fd)
 {
 	r->fd = fcntl(fd, F_DUPFD_CLOEXEC, FD_FLOOR); /* none under a low RLIMIT_NOFILE: the name does too */
 	sys_close(fd);
+	keep_shm_dir();
 }
 
 /* ---- owning -------------------------------------------------------------- */
+
+static int unlink_in_dir(const struct shmb_region *r)
+{
+	struct stat st;
+	if (!is_shm_dir(shm_dir))
+		return EBADF;
+	int err = sys_stat_in(shm_dir, r->name + 1, &st);
+	if (!err && (st.st_dev != r->dev || st.st_ino != r->ino))
+		err = SHMB_EGONE;
+	return err ? err : sys_unlink_in(shm_dir, r->name + 1);
+}
 
 static int unlink_own(const struct shmb_region *r)
 {
@@ -345,6 +377,8 @@ static int unlink_own(const struct shmb_region *r)
 	struct stat mine = {.st_dev = r->dev, .st_ino = r->ino};
 	region_path(r->name, path, sizeof path);
 	int err = path_is(path, &mine);
+	if (err && !unlink_in_dir(r))
+		return 0;
 	return err == SHMB_EGONE ? 0 : err ? err : sys_unlink(path);
 }
 

@@ -19,6 +19,12 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLD
+#define MADV_COLD 20
+#endif
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1
+#endif
 
 /* Evaluates `call` with errno saved, retried on EINTR, to 0 or its errno. */
 #define RESULT(call)                                       \
@@ -32,6 +38,12 @@
 		errno = saved_;                            \
 		err_;                                      \
 	})
+
+/* Not libc's: a program may have one of its own, and so does the shim. */
+static long advise(void *addr, uint64_t len, int advice)
+{
+	return syscall(SYS_madvise, addr, len, advice);
+}
 
 int sys_open(const char *path, int flags, mode_t mode, int *fd)
 {
@@ -64,6 +76,11 @@ int sys_fstat(int fd, struct stat *st)
 int sys_stat(const char *path, struct stat *st)
 {
 	return RESULT(lstat(path, st));
+}
+
+int sys_stat_in(int dir, const char *name, struct stat *st)
+{
+	return RESULT(fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW));
 }
 
 int sys_fchmod(int fd, mode_t mode)
@@ -99,6 +116,11 @@ int sys_link(int fd, const char *path)
 int sys_unlink(const char *path)
 {
 	return RESULT(unlink(path));
+}
+
+int sys_unlink_in(int dir, const char *name)
+{
+	return RESULT(unlinkat(dir, name, 0));
 }
 
 int sys_pwrite(int fd, const void *buf, size_t len, uint64_t off)
@@ -175,6 +197,38 @@ int sys_map(void *want, uint64_t len, int prot, int flags, int fd, uint64_t off,
 	return err;
 }
 
+/*
+ * After mlockall(MCL_FUTURE) a new mapping is populated at once: tens of GiB
+ * of a sparse file. Not so where it may not be accessed. COLD is refused on
+ * locked memory and else without an effect.
+ */
+int sys_map_lazily(void *want, uint64_t len, int prot, int flags, int fd, uint64_t off, void **addr)
+{
+	int err = sys_map(want, len, PROT_NONE, flags, fd, off, addr);
+	if (err)
+		return err;
+	if (RESULT(advise(*addr, 1, MADV_COLD)) == EINVAL)
+		(void)RESULT(syscall(SYS_mlock2, *addr, len, MLOCK_ONFAULT));
+	err = prot == PROT_NONE ? 0 : sys_protect(*addr, len, prot);
+	if (err) {
+		sys_unmap(*addr, len);
+		*addr = NULL;
+	}
+	return err;
+}
+
+int sys_map_again(void *addr, uint64_t len, void **out)
+{
+	int saved = errno;
+	void *got = mremap(addr, 0, len, MREMAP_MAYMOVE);
+	int err = got == MAP_FAILED ? errno : mprotect(got, len, PROT_READ | PROT_WRITE) ? errno : 0;
+	if (err && got != MAP_FAILED)
+		(void)munmap(got, len);
+	errno = saved;
+	*out = err ? NULL : got;
+	return err;
+}
+
 int sys_unmap(void *addr, uint64_t len)
 {
 	return RESULT(munmap(addr, len));
@@ -187,12 +241,12 @@ int sys_protect(void *addr, uint64_t len, int prot)
 
 int sys_dontfork(void *addr, uint64_t len)
 {
-	return RESULT(madvise(addr, len, MADV_DONTFORK));
+	return RESULT(advise(addr, len, MADV_DONTFORK));
 }
 
 int sys_wipeonfork(void *addr, uint64_t len)
 {
-	return RESULT(madvise(addr, len, MADV_WIPEONFORK));
+	return RESULT(advise(addr, len, MADV_WIPEONFORK));
 }
 
 int sys_barrier(bool quick)
@@ -207,13 +261,13 @@ int sys_barrier_register(void)
 
 int sys_populate(void *addr, uint64_t len)
 {
-	int err = RESULT(madvise(addr, len, MADV_POPULATE_WRITE));
+	int err = RESULT(advise(addr, len, MADV_POPULATE_WRITE));
 	return err == EFAULT ? ENOMEM : err; /* EFAULT stands for the SIGBUS that a touch would have been */
 }
 
 int sys_punch(void *addr, uint64_t len)
 {
-	return RESULT(madvise(addr, len, MADV_REMOVE));
+	return RESULT(advise(addr, len, MADV_REMOVE));
 }
 
 int sys_futex_wait(_Atomic uint32_t *word, uint32_t seen, uint32_t ms)

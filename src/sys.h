@@ -18,11 +18,13 @@ int sys_reopen(int fd, int flags, int *out); /* a new description of the same fi
 int sys_close(int fd);
 int sys_fstat(int fd, struct stat *st);
 int sys_stat(const char *path, struct stat *st);
+int sys_stat_in(int dir, const char *name, struct stat *st);
 int sys_fchmod(int fd, mode_t mode);
 int sys_truncate(int fd, uint64_t size); /* EFBIG instead of SIGXFSZ */
 int sys_fallocate(int fd, uint64_t size);
 int sys_link(int fd, const char *path); /* names an O_TMPFILE */
 int sys_unlink(const char *path);
+int sys_unlink_in(int dir, const char *name);
 int sys_pwrite(int fd, const void *buf, size_t len, uint64_t off); /* all of it */
 int sys_pread(int fd, void *buf, size_t len, uint64_t off);        /* all of it; EIO if short */
 int sys_seek_data(int fd, uint64_t off, uint64_t *data);           /* ENXIO: none beyond */
@@ -33,6 +35,9 @@ int sys_lock(int fd, short type, uint64_t byte, bool wait);
 int sys_lock_probe(int fd, uint64_t first, uint64_t len, bool *held);
 
 int sys_map(void *want, uint64_t len, int prot, int flags, int fd, uint64_t off, void **addr);
+/* The same, but no page is made before it is touched, even where all of the process's memory is locked. */
+int sys_map_lazily(void *want, uint64_t len, int prot, int flags, int fd, uint64_t off, void **addr);
+int sys_map_again(void *addr, uint64_t len, void **out); /* of a shared mapping a second one, to read and write */
 int sys_unmap(void *addr, uint64_t len);
 int sys_protect(void *addr, uint64_t len, int prot);
 int sys_dontfork(void *addr, uint64_t len);

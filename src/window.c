@@ -35,9 +35,21 @@ static uintptr_t candidate(uint64_t size, uint64_t seed, unsigned i)
 	return WINDOW_BASE + (h ^ h >> 29) % room * WINDOW_GRANULE;
 }
 
+/* Of an arena here, even if nothing of it is mapped any more: old pointers must not come to be into another. */
+static bool is_taken(uintptr_t at, uint64_t size)
+{
+	uint64_t first = (at - WINDOW_BASE) / WINDOW_GRANULE;
+	for (uint64_t i = 0; i < granules_of(size); i++)
+		if (atomic_load(&table[first + i]))
+			return true;
+	return false;
+}
+
 static int map_at(int fd, uint64_t size, int prot, int flags, uintptr_t at, void **addr)
 {
-	int err = sys_map((void *)at, size, prot, flags | MAP_NORESERVE | MAP_FIXED_NOREPLACE, fd, 0, addr);
+	if (is_taken(at, size))
+		return EEXIST;
+	int err = sys_map_lazily((void *)at, size, prot, flags | MAP_NORESERVE | MAP_FIXED_NOREPLACE, fd, 0, addr);
 	if (!err && (uintptr_t)*addr != at) { /* a kernel before 4.17 took it for a wish */
 		sys_unmap(*addr, size);
 		err = EEXIST;

@@ -71,7 +71,7 @@ bad() {
 long_name=$(printf 'n%.0s' {1..300})
 for v in '' 3 -1 x 1x ' 1' '1 ' 99999999999999999999; do bad SHMBIND_LOG "$v"; done
 for v in '' 0 x -1 1.5G 64k 64KB ' 64K' '64K ' 1P K 99999999999999999999 16777216T 5T; do bad SHMBIND_SIZE "$v"; done
-for v in '' deny Copy 'copy ' copy,share; do bad SHMBIND_FORK "$v"; done
+for v in '' none Deny Copy 'copy ' copy,share; do bad SHMBIND_FORK "$v"; done
 for v in '' ENOMEM none 'abort '; do bad SHMBIND_FULL "$v"; done
 for v in '' 2 yes -1; do bad SHMBIND_KEEP "$v"; done
 for v in '' 2 yes -1; do bad SHMBIND_DRYRUN "$v"; done

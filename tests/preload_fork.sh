@@ -1,6 +1,6 @@
 #!/bin/bash
 # fork under the shim. copy: the child has a snapshot and a region of its own;
-# share: one region for both. And what is no fork: posix_spawn, vfork, system,
+# share: one region for both; deny: none for the child. And what is no fork: posix_spawn, vfork, system,
 # popen, exec, daemon.
 set -eu
 cd "$(dirname "$0")/.."
@@ -102,6 +102,19 @@ for case in spawn exec; do
 	echo "-- share: $case"
 	start $case $prefix "$by_pid" SHMBIND_FORK=share
 	finish "share, $case"
+done
+
+for case in deny deny-threads; do
+	echo "-- $case"
+	start $case $prefix "$by_pid" SHMBIND_FORK=deny
+	verify "$case: got to its end" is_ready
+	verify "$case: shmbind check of the region afterwards: clean" clean $prefix$pid
+	finish $case
+done
+for case in ends spawn exec; do
+	echo "-- deny: $case"
+	start $case $prefix "$by_pid" SHMBIND_FORK=deny
+	finish "deny, $case"
 done
 
 echo "-- daemon(3), whose parent ends inside libc"

@@ -171,6 +171,30 @@ START_TEST(a_childs_end_leaves_the_region)
 }
 END_TEST
 
+/* No handler has told it that it is another process. */
+START_TEST(a_bare_childs_exit_drops_no_box_of_its_parents)
+{
+	static const shmb_type type = SHMB_TYPE(int, NULL);
+	shmb_box *box;
+	int status;
+	a = arena_new(64 * MIB);
+	ck_assert_int_eq(shmb_box_new(a, &type, NULL, NULL, &box), 0);
+	*(int *)shmb_box_get(box) = 41;
+	fflush(NULL);
+	pid_t pid = _Fork();
+	if (pid == 0)
+		exit(0);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	ck_assert(name_exists());
+	ck_assert(shmb_box_is_owner(box));
+	ck_assert_int_eq(*(int *)shmb_box_get(box), 41);
+	ck_assert_int_eq(shmb_box_drop(box), 0);
+	all_comes_back();
+	arena_done(a);
+}
+END_TEST
+
 /* After exec the slot is free: its new program holds nothing of it. */
 START_TEST(exec_ends_the_tenure)
 {
@@ -557,7 +581,8 @@ END_TEST
 int main(void)
 {
 	return TESTS_RUN("fork", blocks_go_both_ways, parent_and_child_at_the_same_time, generations,
-	                 a_childs_end_leaves_the_region, exec_ends_the_tenure, spawned_programs_cost_nothing,
+	                 a_childs_end_leaves_the_region, a_bare_childs_exit_drops_no_box_of_its_parents,
+	                 exec_ends_the_tenure, spawned_programs_cost_nothing,
 	                 recover_counts_the_dead, recover_counts_several, recover_by_many_at_once,
 	                 recover_read_only_and_in_a_child,
 	                 three_hundred_forks_under_three_busy_threads, many_children_at_once,

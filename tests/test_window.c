@@ -109,6 +109,24 @@ START_TEST(senseless_wishes_are_not_followed)
 }
 END_TEST
 
+/* A forked child's pointers into what it has not must not come to be into something else. */
+START_TEST(addresses_of_an_arena_without_memory_stay_taken)
+{
+	int arena, fd = memory(MIB);
+	uintptr_t at = window_pick(MIB, 11);
+	void *p;
+	window_set((void *)at, MIB, &arena);
+	ck_assert_int_eq(window_map(fd, MIB, PROT_READ, at, true, 0, &p), EEXIST);
+	ck_assert_int_eq(window_map(fd, MIB, PROT_READ, at, false, 11, &p), 0);
+	ck_assert_uint_ne((uintptr_t)p, at);
+	ck_assert_uint_ne(window_pick(MIB, 11), at);
+	munmap(p, MIB);
+	window_set((void *)at, MIB, NULL);
+	ck_assert_uint_eq(window_pick(MIB, 11), at);
+	close(fd);
+}
+END_TEST
+
 START_TEST(a_full_window_says_so)
 {
 	uint64_t whole = WINDOW_END - WINDOW_BASE;
@@ -188,6 +206,7 @@ int main(void)
 {
 	return TESTS_RUN("window", has_is_exactly_the_window, picked_addresses_are_aligned_free_and_scattered,
 	                 pick_passes_over_what_is_taken, wanted_address_is_granted_where_free,
-	                 senseless_wishes_are_not_followed, a_full_window_says_so, get_tells_who_is_where,
+	                 senseless_wishes_are_not_followed,
+	                 addresses_of_an_arena_without_memory_stay_taken, a_full_window_says_so, get_tells_who_is_where,
 	                 of_racing_mappers_one_gets_the_place);
 }

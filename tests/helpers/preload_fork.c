@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -513,6 +515,128 @@ static void test_share(void)
 	ready_and_wait();
 }
 
+/* ---- deny ------------------------------------------------------------------------------------ */
+
+/* May the kernel read a byte there? */
+static bool readable(const void *p)
+{
+	int ends[2];
+	if (pipe(ends))
+		_exit(96);
+	bool can = write(ends[1], p, 1) == 1;
+	if (!can && errno != EFAULT)
+		_exit(95);
+	close(ends[0]), close(ends[1]);
+	return can;
+}
+
+static bool denied(void)
+{
+	bool none = true;
+	for (unsigned i = 0; i < BLOCKS; i++)
+		none = none && inode_at(block[0]) == 0 && !readable(block[i]) && malloc_usable_size(block[i]) == 0;
+	return none;
+}
+
+static void deny_use(void)
+{
+	unsigned char *own[BLOCKS / 10];
+	bool refused = true, same = true;
+	for (unsigned i = 0; i < BLOCKS; i += 7) {
+		errno = 0;
+		refused = refused && !kept(realloc(block[i], any(block_size[i] * 2))) && errno == ENOMEM;
+	}
+	demand(refused, "child: realloc of an inherited block: NULL, ENOMEM");
+	demand(realloc(block[0], 0) == NULL, "child: realloc of one to nothing: NULL");
+	errno = 77;
+	for (unsigned i = 0; i < BLOCKS; i++)
+		free(block[i]);
+	demand(errno == 77, "child: free of inherited blocks, errno stays");
+	for (unsigned i = 0; i < BLOCKS / 10; i++)
+		memset(own[i] = kept(i % 2 ? malloc(any(block_size[i * 10])) : calloc(1, any(block_size[i * 10]))), 0xe7, block_size[i * 10]);
+	demand(lies_in(own[0], getpid()) && lies_in(own[BLOCKS / 10 - 1], getpid()), "child: new blocks are in its own region");
+	for (unsigned i = 0; i < BLOCKS; i += 3)
+		free(block[i]); /* again: nobody knows */
+	for (unsigned i = 0; i < BLOCKS / 10; i++) {
+		own[i] = kept(realloc(own[i], any(block_size[i * 10] + 5000)));
+		same = same && own[i] && own[i][0] == 0xe7 && own[i][block_size[i * 10] - 1] == 0xe7;
+		free(own[i]);
+	}
+	demand(same, "child: its new blocks are its own");
+}
+
+static int deny_child(void)
+{
+	demand(denied(), "child: nothing of its parent's blocks can be read, none has a size");
+	deny_use();
+	demand(denied(), "child: nor can it afterwards");
+	pid_t me = getpid(), pid = fork();
+	if (pid == 0) {
+		demand(denied(), "grandchild: nor can it");
+		deny_use();
+		exit(failures != 0);
+	}
+	demand(ended(pid) == 0 && there(me) && !there(pid), "child: its child, whose region is gone");
+	return failures != 0;
+}
+
+static void test_deny(void)
+{
+	blocks_make();
+	blocks_write(1);
+	pid_t me = getpid(), pid = fork();
+	if (pid == 0)
+		exit(deny_child());
+	check(ended(pid) == 0, "child: has none of it; frees what it likes; allocates in its own region; so does its child");
+	check(!there(pid) && there(me) && lies_in(block[0], me) && blocks_wrong(1) == 0, "parent: its blocks as they were, the child's region is gone");
+	pid = fork();
+	if (pid == 0)
+		_exit(!denied());
+	check(ended(pid) == 0, "child that does nothing: makes no region");
+	pid = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+	if (pid == 0)
+		_exit(readable(block[0]) || readable(block[BLOCKS - 1]));
+	check(ended(pid) == 0 && there(me), "child by a bare clone: has none of it either");
+	pid = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+	if (pid == 0)
+		exit(0);
+	check(ended(pid) == 0 && there(me), "child by a bare clone that exits: the region stays");
+	check(WEXITSTATUS(system("exit 5")) == 5 && there(me), "system: status 5");
+	blocks_free();
+	blocks_make();
+	blocks_write(2);
+	check(blocks_wrong(2) == 0 && lies_in(block[9], me), "parent: frees and allocates on");
+	ready_and_wait();
+}
+
+static void test_deny_threads(void)
+{
+	enum { FORKS = 50, THREADS = 3 };
+	pthread_t t[THREADS];
+	unsigned good = 0, gone = 0;
+	blocks_make();
+	for (uintptr_t i = 0; i < THREADS; i++)
+		pthread_create(&t[i], NULL, busy, (void *)(i + 1));
+	for (unsigned i = 0; i < FORKS; i++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			for (unsigned k = 0; k < BLOCKS; k += 10)
+				free(block[k]);
+			void *p = kept(malloc(any(3000)));
+			(i % 2 ? exit : _exit)(!lies_in(p, getpid()) || readable(block[i]));
+		}
+		good += ended(pid) == 0;
+		gone += !there(pid);
+	}
+	atomic_store(&stop, true);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(t[i], NULL);
+	check(good == FORKS && gone == FORKS, "50 forks beside 3 busy threads: each child has a region of its own and nothing else");
+	check(thread_faults == 0, "threads: their blocks are theirs alone all the time");
+	blocks_free();
+	ready_and_wait();
+}
+
 /* ---- other ways to a process ----------------------------------------------------------------- */
 
 static int vforked(const char *path, char *const arguments[])
@@ -575,7 +699,8 @@ static const struct {
 	void (*run)(void);
 } cases[] = {{"isolation", test_isolation}, {"inherited", test_inherited}, {"ends", test_ends}, {"fixed", test_fixed},
              {"successor", test_successor}, {"generations", test_generations}, {"threads", test_threads},
-             {"share", test_share}, {"spawn", test_spawn}, {"exec", test_exec}, {"daemon", test_daemon}};
+             {"share", test_share}, {"deny", test_deny}, {"deny-threads", test_deny_threads},
+             {"spawn", test_spawn}, {"exec", test_exec}, {"daemon", test_daemon}};
 
 int main(int argc, char **argv)
 {

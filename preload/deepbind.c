@@ -1,0 +1,101 @@
+/*
+ * deepbind.c - modules that are loaded with RTLD_DEEPBIND.
+ *
+ * Such a module finds libc's own malloc and free before ours, so that it
+ * would give libc a block of a region to free. Therefore libc's dynamic
+ * symbols for these functions are made to stand for ours, in this process's
+ * copy of libc's symbol table. Whoever has looked them up before keeps libc's;
+ * interpose.c does, to pass requests on.
+ *
+ * Not where another allocator lies between: it may look libc's up later, as
+ * "the next", and would find us. Whatever cannot be done is left.
+ */
+#include "shim.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <link.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { PAGE_BYTES = 4096 };
+
+struct table {
+	ElfW(Addr) base;
+	ElfW(Sym) *symbols;
+	const char *strings;
+	const uint32_t *hash; /* DT_GNU_HASH */
+};
+
+static bool table_of(const struct link_map *m, struct table *t)
+{
+	*t = (struct table){.base = m->l_addr};
+	for (const ElfW(Dyn) *d = m->l_ld; d->d_tag != DT_NULL; d++) {
+		if (d->d_tag == DT_SYMTAB)
+			t->symbols = (ElfW(Sym) *)d->d_un.d_ptr;
+		else if (d->d_tag == DT_STRTAB)
+			t->strings = (const char *)d->d_un.d_ptr;
+		else if (d->d_tag == DT_GNU_HASH)
+			t->hash = (const uint32_t *)d->d_un.d_ptr;
+	}
+	return t->symbols && t->strings && t->hash;
+}
+
+static uint32_t hash_of(const char *name)
+{
+	uint32_t h = 5381;
+	for (; *name; name++)
+		h = h * 33 + (unsigned char)*name;
+	return h;
+}
+
+/* Symbol table entries may lie on two pages. */
+static bool redirect(ElfW(Sym) *s, ElfW(Addr) value)
+{
+	char *page = (char *)((uintptr_t)s & ~(uintptr_t)(PAGE_BYTES - 1));
+	size_t len = (size_t)((char *)(s + 1) - page);
+	if (mprotect(page, len, PROT_READ | PROT_WRITE))
+		return false;
+	s->st_value = value;
+	(void)mprotect(page, len, PROT_READ);
+	return true;
+}
+
+/* Of every version of the symbol. */
+static void symbol_redirect(const struct table *t, const char *name, const void *ours)
+{
+	uint32_t buckets = t->hash[0], first = t->hash[1], bloom = t->hash[2], want = hash_of(name);
+	const uint32_t *bucket = t->hash + 4 + bloom * (sizeof(ElfW(Addr)) / 4), *chain = bucket + buckets;
+	uint32_t i = bucket[want % buckets];
+	if (i < first)
+		return;
+	for (;; i++) {
+		uint32_t h = chain[i - first];
+		ElfW(Sym) *s = &t->symbols[i];
+		if ((h | 1) == (want | 1) && !strcmp(t->strings + s->st_name, name) && s->st_shndx != SHN_UNDEF &&
+		    ELF64_ST_TYPE(s->st_info) == STT_FUNC)
+			(void)redirect(s, (ElfW(Addr))ours - t->base);
+		if (h & 1)
+			return;
+	}
+}
+
+/* The object that defines a function which comes after ours. */
+static struct link_map *definer(const char *name)
+{
+	Dl_info info;
+	struct link_map *m = NULL;
+	void *f = dlsym(RTLD_NEXT, name);
+	return f && dladdr1(f, &info, (void **)&m, RTLD_DL_LINKMAP) ? m : NULL;
+}
+
+void shim_reach_deepbind(void)
+{
+	const struct shim_entry *e = shim_entries(); /* from now on nobody here looks for libc's */
+	struct link_map *libc = definer("gnu_get_libc_version");
+	struct table t;
+	if (!e || !libc || definer("malloc") != libc || definer("free") != libc || !table_of(libc, &t))
+		return;
+	for (; e->name; e++)
+		symbol_redirect(&t, e->name, e->ours);
+}
