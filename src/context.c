@@ -103,7 +103,7 @@ static struct tctx *context_unpark(struct shmb_arena *a)
 static void context_free_locked(struct tctx *t)
 {
 	if (magazine_flush_thread(t)) {
-		t->arena = NULL;
+		atomic_store(&t->arena, NULL);
 		atomic_store(&t->shm->handle, 0);
 		atomic_store(&t->shm->owner, 0);
 		return;
@@ -117,7 +117,7 @@ static void context_free_locked(struct tctx *t)
 static void record_leave(struct tctx *t)
 {
 	holder_t emptied = t->hold | EMPTIED;
-	t->arena = NULL;
+	atomic_store(&t->arena, NULL);
 	atomic_store(&t->shm->left, 1);
 	(void)atomic_compare_exchange_strong(&t->shm->owner, &emptied, 0);
 }
@@ -156,7 +156,7 @@ static struct tctx *context_new(struct shmb_arena *a)
 static struct tctx *context_find(struct shmb_arena *a)
 {
 	struct tctx *t = pthread_getspecific(key);
-	while (t && t->arena != a)
+	while (t && atomic_load_explicit(&t->arena, memory_order_relaxed) != a)
 		t = t->next;
 	return t;
 }
@@ -283,7 +283,7 @@ static void drop_own(struct shmb_arena *a)
 		p = &(*p)->next;
 	if (!*p)
 		return;
-	(*p)->arena = closed_arena;
+	atomic_store(&(*p)->arena, closed_arena);
 	if (context_get() == (*p)->shm)
 		context_set(&context_idle);
 	*p = (*p)->next;
@@ -309,7 +309,7 @@ void context_unmap(struct shmb_arena *a)
 	drop_own(a);
 	for (unsigned i = 0; i < atomic_load(&a->hdr->threads_ready) && i < THREADS; i++) {
 		if (a->contexts[i].arena == a) {
-			a->contexts[i].arena = closed_arena;
+			atomic_store(&a->contexts[i].arena, closed_arena);
 			others = true;
 		}
 	}

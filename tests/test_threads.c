@@ -234,7 +234,39 @@ static unsigned swaps_by_another(uint64_t seed)
 	return bad != NULL;
 }
 
-/* An arena of this thread's own, for a moment. */
+static pthread_mutex_t visits = PTHREAD_MUTEX_INITIALIZER;
+static shmb_arena *visited; /* by the threads that did not make it */
+
+static unsigned visit(void)
+{
+	unsigned bad = 0;
+	pthread_mutex_lock(&visits);
+	if (visited) {
+		void *p = shmb_malloc(visited, 100);
+		bad = !p;
+		shmb_free(visited, p);
+	}
+	pthread_mutex_unlock(&visits);
+	return bad;
+}
+
+static void visits_begin(shmb_arena *own)
+{
+	pthread_mutex_lock(&visits);
+	if (!visited)
+		visited = own;
+	pthread_mutex_unlock(&visits);
+}
+
+static void visits_end(const shmb_arena *own)
+{
+	pthread_mutex_lock(&visits);
+	if (visited == own)
+		visited = NULL;
+	pthread_mutex_unlock(&visits);
+}
+
+/* An arena of this thread's own, for a moment; others look in, and still have contexts of it when it closes. */
 static unsigned arena_for_a_moment(unsigned thread, struct rng *r)
 {
 	shmb_options opt = {.size = 16 * MIB, .flags = SHMB_CREATE_ONLY};
@@ -244,6 +276,7 @@ static unsigned arena_for_a_moment(unsigned thread, struct rng *r)
 	snprintf(name, sizeof name, "/shmb-test-%d-moment-%u", (int)tests_pid, thread);
 	if (shmb_arena_open(name, &opt, &own))
 		return 1;
+	visits_begin(own);
 	for (unsigned i = 0; i < 50; i++) {
 		size_t size = rnd_below(r, i % 10 ? 3000 : 300000);
 		char *p = shmb_malloc(own, size);
@@ -253,6 +286,8 @@ static unsigned arena_for_a_moment(unsigned thread, struct rng *r)
 		if (i % 4)
 			shmb_free(own, p);
 	}
+	sched_yield();
+	visits_end(own);
 	return bad + (shmb_arena_close(own) != 0);
 }
 
@@ -278,7 +313,7 @@ static void *everything(void *arg)
 	for (unsigned i = 0; i < 200 / SLOW; i++) {
 		bad += (uintptr_t)swaps((void *)(uintptr_t)rnd(&r));
 		for (unsigned k = 0; k < 10; k++)
-			bad += box_for_a_moment(&r);
+			bad += box_for_a_moment(&r) + visit();
 		if (i % 4 == 0)
 			bad += swaps_by_another(rnd(&r));
 		if (i % 8 == 0)
