@@ -214,7 +214,7 @@ __attribute__((constructor)) static void shim_start(void)
 		(void)pthread_atfork(NULL, NULL, rules_uncount);
 		return;
 	}
-	preload_place_sizes(rules_place_all);
+	preload_place_sizes(rules_place_all, rules_first);
 	(void)open_region(1);
 	shim_reach_deepbind();
 	(void)at_quick_exit(shim_leave); /* runs before the library's own, which unlinks */

@@ -305,6 +305,14 @@ int rules_place_all(size_t least, size_t most)
 	return -1;
 }
 
+int rules_first(size_t size)
+{
+	for (unsigned i = 0; i < rule_count; i++)
+		if (size >= rules[i].low && size <= rules[i].high)
+			return (int)i;
+	return -1;
+}
+
 static bool site_holds(const struct rule *r, struct site *s, const void *caller)
 {
 	if (!asks_site(r))

@@ -85,6 +85,9 @@ bool rules_places(int rule);
 /* The rule that places every size from `least` to `most`, whoever asks; -1: none. */
 int rules_place_all(size_t least, size_t most);
 
+/* The first rule that may decide about it; -1: none. */
+int rules_first(size_t size);
+
 /* In a dry run, and in its forked child. */
 void rules_count(int rule, size_t size);
 void rules_uncount(void);

@@ -151,7 +151,7 @@ void shmb_free(shmb_arena *a, void *p)
 
 static struct shmb_arena *_Atomic placing = NOWHERE;
 static uint8_t placed_table[sizeof class_table]; /* as class_table; 0: not all sizes of that entry are placed */
-static uint8_t placed_rules[CLASSES];            /* by which rule those of a class are */
+static uint8_t class_rules[CLASSES];             /* whose hits a thread's record counts for a class */
 
 static hot_path bool place_hot(size_t size, void **p)
 {
@@ -204,17 +204,24 @@ void preload_place(shmb_arena *a)
 	atomic_store(&placing, a ? a : NOWHERE);
 }
 
-/* One rule a class: that of the largest size. Others' sizes of the class take the slow path, which knows their rule. */
-void preload_place_sizes(int (*rule)(size_t least, size_t most))
+/*
+ * One rule a class: that which places its largest sizes whoever asks, else any
+ * that may decide about them. Other rules' sizes of the class take the slow
+ * path, which counts elsewhere.
+ */
+void preload_place_sizes(int (*place)(size_t least, size_t most), int (*decide)(size_t size))
 {
-	memset(placed_rules, RULE_NONE, sizeof placed_rules);
+	memset(class_rules, RULE_NONE, sizeof class_rules);
 	for (size_t i = sizeof placed_table; i-- > 0;) {
-		uint8_t live = live_byte(i), *of_class = &placed_rules[block_class(live)];
-		int by = rule(i ? (i - 1) * GRAIN + 1 : 0, i * GRAIN);
+		uint8_t live = live_byte(i), *of_class = &class_rules[block_class(live)];
+		int by = place(i ? (i - 1) * GRAIN + 1 : 0, i * GRAIN);
 		if (by >= 0 && *of_class == RULE_NONE)
 			*of_class = (uint8_t)by;
 		placed_table[i] = by >= 0 && *of_class == by ? live : 0;
 	}
+	for (unsigned c = 0; c < CLASSES; c++)
+		if (class_rules[c] == RULE_NONE && decide(class_size(c)) >= 0)
+			class_rules[c] = (uint8_t)decide(class_size(c));
 }
 
 /* ---- what the rules did -------------------------------------------------------------- */
@@ -224,7 +231,7 @@ void preload_rules_set(shmb_arena *a, const struct preload_rule *rules, unsigned
 	struct rules_shm *t = a->rules;
 	if (n > RULES || sys_populate(t, sizeof *t))
 		return; /* the region is full already: nothing is counted in it */
-	memcpy(t->of_class, placed_rules, sizeof placed_rules);
+	memcpy(t->of_class, class_rules, sizeof class_rules);
 	for (unsigned i = 0; i < n; i++) {
 		size_t len = rules[i].len < RULE_TEXT ? rules[i].len : RULE_TEXT - 1;
 		memcpy(t->rules[i].text, rules[i].text, len);
@@ -238,8 +245,17 @@ uint64_t preload_bytes(size_t size)
 	return size <= CLASS_MAX_SIZE ? class_size(class_of(size ? size : 1)) : size;
 }
 
+/* In the thread's record where the class is the rule's: there it takes no locked instruction. */
 void preload_count(shmb_arena *a, unsigned rule, size_t size)
 {
+	struct thread_shm *t = context_get();
+	if (likely(size <= CLASS_MAX_SIZE) && context_is_of(t, a)) {
+		unsigned class = class_of(size ? size : 1);
+		if (class_rules[class] == rule) {
+			t->hits[class]++;
+			return;
+		}
+	}
 	if (rule >= atomic_load_explicit(&a->hdr->rules, memory_order_relaxed))
 		return;
 	struct rule_shm *r = &a->rules->rules[rule];

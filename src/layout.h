@@ -199,9 +199,9 @@ static_assert(sizeof(struct slot_shm) == 256, "four lines");
  *             holder word names this record and no pair, backlog, depot or
  *             inbox lists it, it is the record's to give on
  *   backlog   full magazines that found no other place, linked by `next`
- *   hits      preload: requests that the hot path placed, by class. Only the
- *             record's thread writes it, and nobody sets it back: the sum over
- *             all records is for all threads that there ever were
+ *   hits      preload: requests that the rule of the class decided about. Only
+ *             the record's thread writes it, and nobody sets it back: the sum
+ *             over all records is for all threads that there ever were
  */
 struct thread_shm {
 	_Atomic uint64_t handle;
@@ -366,7 +366,7 @@ struct rule_shm {
 enum { RULE_NONE = 255 };
 struct rules_shm {
 	struct rule_shm rules[RULES];
-	uint8_t of_class[64]; /* which rule places blocks of the class on the hot path; RULE_NONE */
+	uint8_t of_class[64]; /* whose hits thread records count for a class; RULE_NONE */
 };
 static_assert(sizeof(struct rule_shm) == 128, "two lines");
 

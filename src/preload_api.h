@@ -63,11 +63,12 @@ OF_THE_SHIM void *preload_malloc_otherwise(size_t size, const void *caller);
 OF_THE_SHIM void preload_free_otherwise(void *p);
 
 /*
- * Where preload_malloc() places, NULL for nowhere; and which sizes: `rule`
- * tells which rule places all from `least` to `most` whoever asks, -1: none.
+ * Where preload_malloc() places, NULL for nowhere; and which sizes: `place`
+ * tells which rule places all from `least` to `most` whoever asks, `decide`
+ * the first that may decide about a size; -1: none.
  */
 void preload_place(shmb_arena *a);
-void preload_place_sizes(int (*rule)(size_t least, size_t most));
+void preload_place_sizes(int (*place)(size_t least, size_t most), int (*decide)(size_t size));
 
 /*
  * The rules of the process that made `a`, to be seen from outside, and what
