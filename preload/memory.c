@@ -5,7 +5,7 @@
  * madvise: DONTNEED and DONTNEED_LOCKED of placed memory, and GUARD_INSTALL,
  * leave zeros. They are written in place: pages that are given back could not
  * be had again on a full file system, and a touch would be SIGBUS; it is also
- * five to twelve times as fast as punching and populating. FREE may leave what
+ * five to twenty times as fast as punching and populating. FREE may leave what
  * there was, and does. REMOVE is refused.
  * mlockall: what is not there yet of a region is locked when it comes, not
  * made at once: that would be the whole capacity.
