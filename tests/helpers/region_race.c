@@ -106,7 +106,7 @@ static bool play_round(unsigned me, unsigned *turn, uint64_t round)
 {
 	struct seen *mine = &stage->seen[me];
 	meet(turn);
-	for (volatile unsigned lag = (unsigned)rand() % 2000 * (round % 2 == me); lag; lag--)
+	for (volatile unsigned lag = (unsigned)rand() % 100000 * (round % 2 == me); lag; lag--)
 		;
 	*mine = open_it();
 	meet(turn);
