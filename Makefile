@@ -149,6 +149,7 @@ check: build-tests check-layers check-symbols
 
 crash-sweep: build-tests
 	$(BUILD)/tests/crash_sweep --all
+	$(BUILD)/tests/crash_boxes
 storm: build-tests
 	$(BUILD)/tests/crash_storm --kills 10000
 
