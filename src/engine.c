@@ -21,10 +21,10 @@
 #include "page.h"
 #include "sys.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <jemalloc/jemalloc.h>
 
@@ -119,7 +119,8 @@ int engine_open(struct shmb_arena *a, holder_t hold)
 	if (err)
 		return err;
 	struct engine *e = at;
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t set; /* sysconf() would read a file */
+	unsigned cpus = sched_getaffinity(0, sizeof set, &set) ? ENGINE_SHARDS : (unsigned)CPU_COUNT(&set);
 	e->hooks = (extent_hooks_t){.alloc = hook_alloc,
 	                            .dalloc = hook_dalloc,
 	                            .destroy = hook_destroy,
@@ -131,7 +132,7 @@ int engine_open(struct shmb_arena *a, holder_t hold)
 	                            .merge = hook_merge};
 	e->arena = a;
 	e->hold = hold;
-	e->used = cpus < 1 ? 1 : cpus > ENGINE_SHARDS ? ENGINE_SHARDS : (unsigned)cpus;
+	e->used = cpus > ENGINE_SHARDS ? ENGINE_SHARDS : cpus;
 	pthread_mutex_init(&e->lock, NULL);
 	a->engine = e;
 	return 0;

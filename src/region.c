@@ -355,7 +355,8 @@ void region_keep_descriptor(struct shmb_region *r, int fd)
 {
 	r->fd = fcntl(fd, F_DUPFD_CLOEXEC, FD_FLOOR); /* none under a low RLIMIT_NOFILE: the name does too */
 	sys_close(fd);
-	keep_shm_dir();
+	if (lease_held(&r->owner)) /* who is to unlink it needs its directory, whatever it does to its root */
+		keep_shm_dir();
 }
 
 /* ---- owning -------------------------------------------------------------- */
@@ -461,6 +462,8 @@ int shmb_region_own(shmb_region *r)
 			err = set_mortal(fd, true);
 		if (err)
 			lease_drop(&r->owner);
+		else
+			keep_shm_dir();
 	}
 	sys_close(fd);
 	return err;
