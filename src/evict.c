@@ -7,10 +7,9 @@
  * reads the record's `hot` after that. So the evictor empties that first, then
  * has every processor pass a barrier (membarrier(2)), and then looks at the
  * marks: who is not marked now sees no magazine the next time and takes the
- * slow path. There it says `busy` and looks at the
- * hold word, in the opposite order to the evictor; so one of them sees the
- * other. The victim wins: it takes the evictor's bit off again and goes on. It
- * never waits, and the one that was faster to raise the generation has the lot.
+ * slow path. There it says `busy` and looks at the hold word, in the opposite
+ * order to the evictor; so one of them sees the other. The victim wins: it
+ * takes the evictor's bit off again and goes on. It never waits.
  *
  *   victim   busy + 1;  hold word: mine? go on. mine, evicting? take that off
  *   evictor  hold word: evicting;  busy? leave it.  close, barrier, marks;
@@ -78,10 +77,9 @@ static void choose(struct shmb_arena *a, struct victims *v)
 	}
 }
 
-/* Is the record one of a victim's? */
-static bool targeted(const struct shmb_arena *a, const struct victims *v, unsigned record)
+/* Is a record of that owner one of a victim's? */
+static bool targeted(const struct victims *v, holder_t owner)
 {
-	holder_t owner = atomic_load(&a->threads[record].owner);
 	unsigned s = holder_slot(owner);
 	return owner && s < SLOTS && v->is[s] && v->hold[s] == owner;
 }
@@ -89,7 +87,7 @@ static bool targeted(const struct shmb_arena *a, const struct victims *v, unsign
 static void close_records(struct shmb_arena *a, const struct victims *v)
 {
 	for (unsigned i = 0; i < atomic_load(&a->hdr->threads_ready) && i < THREADS; i++)
-		if (targeted(a, v, i))
+		if (targeted(v, atomic_load(&a->threads[i].owner)))
 			for (unsigned c = 0; c < CLASSES; c++)
 				atomic_store_explicit(&a->threads[i].hot[c], 0, memory_order_relaxed);
 }
@@ -98,13 +96,14 @@ static void close_records(struct shmb_arena *a, const struct victims *v)
 static void await_marks(struct shmb_arena *a, struct victims *v)
 {
 	for (unsigned i = 0; i < atomic_load(&a->hdr->threads_ready) && i < THREADS; i++) {
+		holder_t owner = atomic_load(&a->threads[i].owner); /* once: its thread may leave meanwhile */
 		unsigned spins = 0;
-		if (!targeted(a, v, i))
+		if (!targeted(v, owner))
 			continue;
 		while (!atomic_load(&a->threads[i].handle) && ++spins < MARK_SPINS)
 			cpu_relax();
 		if (spins == MARK_SPINS) /* stopped in there, or between two processors */
-			spare(a, v, holder_slot(atomic_load(&a->threads[i].owner)));
+			spare(a, v, holder_slot(owner));
 	}
 }
 
