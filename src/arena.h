@@ -70,9 +70,10 @@ struct shmb_arena {
 	_Atomic holder_t hold;   /* on units, records and magazines */
 	holder_t recover_as; /* before it has a tenure: the dead one's whose slot it recovers, for locks */
 	struct lease slot_lease;
-	struct engine *engine;
+	_Atomic(struct engine *) engine; /* NULL: not needed yet */
 	struct page_heap page_heap;
 	struct tctx *contexts; /* THREADS of them, sparse; number i uses thread record i */
+	_Atomic uint32_t contexts_high; /* from there on none was ever used */
 	_Atomic(struct tctx *) parked; /* of exited threads whose backlog found no place */
 	_Atomic bool receiving;        /* a thread takes from the inbox: see magazine.c */
 	_Atomic bool collecting;       /* a thread frees strays: see orphan.c */

@@ -33,13 +33,15 @@ static inline unsigned class_of(size_t size)
 	return 8 + (log - 7) * 4 + step;
 }
 
+/* Bytes of a block of class `c`, from 8 on: a constant where `c` is one. */
+#define CLASS_STEPPED(c) ((4u + ((c) - 8) % 4 + 1) << (7 + ((c) - 8) / 4 - 2))
+
 /* Bytes of a block of class `c`. */
 static inline uint32_t class_size(unsigned c)
 {
 	if (c < 8)
 		return (c + 1) << GRAIN_SHIFT;
-	unsigned log = 7 + (c - 8) / 4;
-	return (1u << log) + (((c - 8) % 4 + 1) << (log - 2));
+	return CLASS_STEPPED(c);
 }
 
 /* Rounds that a magazine of class `c` holds: see MAG_BYTES. */

@@ -71,6 +71,9 @@ static struct tctx *context_make(struct shmb_arena *a)
 	if (!record_take(a, &number))
 		return NULL;
 	struct tctx *t = &a->contexts[number];
+	uint32_t high = atomic_load(&a->contexts_high);
+	while (high <= number && !atomic_compare_exchange_weak(&a->contexts_high, &high, number + 1))
+		;
 	*t = (struct tctx){
 		.arena = a, .shm = &a->records[number], .number = number, .hold = atomic_load(&a->hold)};
 	magazine_init(t);
@@ -261,6 +264,7 @@ int context_map(struct shmb_arena *a, int fd)
 		return err;
 	}
 	a->contexts = contexts;
+	atomic_store(&a->contexts_high, 0);
 	a->records = records;
 	return 0;
 }
@@ -296,7 +300,7 @@ static void records_detach(struct shmb_arena *a)
 	void *at;
 	ASSERT(sys_map(a->records, RECORDS_LEN, PROT_READ | PROT_WRITE,
 	               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0, &at) == 0);
-	for (unsigned i = 0; i < THREADS; i++)
+	for (unsigned i = 0; i < atomic_load(&a->contexts_high); i++)
 		if (a->contexts[i].arena == closed_arena)
 			context_mark(&a->records[i], closed_arena);
 }
@@ -307,7 +311,7 @@ void context_unmap(struct shmb_arena *a)
 	if (!a->contexts)
 		return;
 	drop_own(a);
-	for (unsigned i = 0; i < atomic_load(&a->hdr->threads_ready) && i < THREADS; i++) {
+	for (unsigned i = 0; i < atomic_load(&a->contexts_high); i++) {
 		if (a->contexts[i].arena == a) {
 			atomic_store(&a->contexts[i].arena, closed_arena);
 			others = true;

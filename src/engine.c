@@ -112,12 +112,12 @@ static bool hook_merge(extent_hooks_t *hooks, void *a, size_t asize, void *b, si
 
 /* ---- shards ---------------------------------------------------------------------- */
 
-int engine_open(struct shmb_arena *a, holder_t hold)
+static struct engine *engine_make(struct shmb_arena *a)
 {
+	struct engine *none = NULL;
 	void *at; /* not from malloc: that may be this very arena */
-	int err = sys_map(NULL, sizeof(struct engine), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &at);
-	if (err)
-		return err;
+	if (sys_map(NULL, sizeof(struct engine), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &at))
+		return NULL;
 	struct engine *e = at;
 	cpu_set_t set; /* sysconf() would read a file */
 	unsigned cpus = sched_getaffinity(0, sizeof set, &set) ? ENGINE_SHARDS : (unsigned)CPU_COUNT(&set);
@@ -131,11 +131,13 @@ int engine_open(struct shmb_arena *a, holder_t hold)
 	                            .split = hook_split,
 	                            .merge = hook_merge};
 	e->arena = a;
-	e->hold = hold;
+	e->hold = atomic_load(&a->hold);
 	e->used = cpus > ENGINE_SHARDS ? ENGINE_SHARDS : cpus;
 	pthread_mutex_init(&e->lock, NULL);
-	a->engine = e;
-	return 0;
+	if (atomic_compare_exchange_strong(&a->engine, &none, e))
+		return e;
+	sys_unmap(e, sizeof *e);
+	return none;
 }
 
 /* Destroys or purges each jemalloc arena; `what` is the last word of the mallctl name. */
@@ -153,8 +155,7 @@ static void each_shard(struct engine *e, const char *what)
 
 void engine_close(struct shmb_arena *a)
 {
-	struct engine *e = a->engine;
-	a->engine = NULL;
+	struct engine *e = atomic_exchange(&a->engine, NULL);
 	if (!e || e->hold != atomic_load(&a->hold))
 		return; /* a parent's: its jemalloc arenas are left alone, its hooks refuse from now on */
 	atomic_store(&e->dead, true);
@@ -164,7 +165,9 @@ void engine_close(struct shmb_arena *a)
 
 void engine_renew(struct shmb_arena *a, holder_t hold)
 {
-	struct engine *e = a->engine;
+	struct engine *e = atomic_load(&a->engine);
+	if (!e)
+		return;
 	atomic_store(&e->dead, true);
 	each_shard(e, "destroy");
 	for (unsigned i = 0; i < ENGINE_SHARDS; i++)
@@ -191,7 +194,9 @@ static unsigned shard_make(struct engine *e, unsigned i)
 
 static bool alloc_flags(struct shmb_arena *a, unsigned shard, unsigned class, int flags, uint32_t *grain)
 {
-	struct engine *e = a->engine;
+	struct engine *e = atomic_load_explicit(&a->engine, memory_order_acquire);
+	if (unlikely(!e) && !(e = engine_make(a)))
+		return false;
 	unsigned i = shard % e->used;
 	unsigned number = atomic_load_explicit(&e->shards[i], memory_order_acquire);
 	if (unlikely(!number) && !(number = shard_make(e, i)))
@@ -225,8 +230,9 @@ void engine_free(struct shmb_arena *a, uint32_t grain)
 
 void engine_purge(struct shmb_arena *a)
 {
-	if (a->engine)
-		each_shard(a->engine, "purge");
+	struct engine *e = atomic_load(&a->engine);
+	if (e)
+		each_shard(e, "purge");
 }
 
 void engine_stats(struct shmb_arena *a, void (*write)(void *, const char *), void *opaque, const char *opts)

@@ -10,7 +10,7 @@
 
 enum { ENGINE_SHARDS = 8 }; /* jemalloc arenas a process uses for one of ours, at most */
 
-int engine_open(struct shmb_arena *a, holder_t hold);
+/* An arena's engine is made with the first small block that this process asks of it. */
 
 /* Forgets the spans and destroys the jemalloc arenas. In a forked child only the former. */
 void engine_close(struct shmb_arena *a);

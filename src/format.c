@@ -65,7 +65,7 @@ int format_write(int fd, void *arg)
 	u.h.layout_crc = layout_checksum();
 	u.h.base = window_pick(l.size, u.h.created_ns ^ (uint64_t)sys_pid() << 32);
 	sys_process_name(u.h.creator_name, sizeof u.h.creator_name);
-	snprintf(u.h.run, sizeof u.h.run, "%s", wish->run ? wish->run : "");
+	sys_copy_text(u.h.run, sizeof u.h.run, wish->run ? wish->run : "");
 	if (!u.h.base)
 		return ENOMEM;
 	return sys_pwrite(fd, &u, sizeof u, 0);

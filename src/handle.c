@@ -25,11 +25,11 @@
 enum { ARENAS = 64 };
 
 static struct shmb_arena arenas[ARENAS];
-static unsigned next_handle;
+static unsigned next_handle, handles_used; /* the latter: arenas from there on were never open */
 
 static void fork_child(void)
 {
-	for (unsigned i = 0; i < ARENAS; i++)
+	for (unsigned i = 0; i < handles_used; i++)
 		if (arenas[i].region)
 			tenure_forget(&arenas[i]);
 	context_forget();
@@ -42,14 +42,13 @@ static void fork_child(void)
  */
 __attribute__((destructor(102))) static void leave(void)
 {
-	for (unsigned i = 0; i < ARENAS; i++)
+	for (unsigned i = 0; i < handles_used; i++)
 		if (arenas[i].region && lease_held(&arenas[i].slot_lease) && !atomic_load(&arenas[i].closed))
 			box_drop_all(&arenas[i]);
 }
 
 static void setup(void)
 {
-	heap_setup();
 	context_setup();
 	lease_setup();
 	ASSERT(pthread_atfork(setup_lock, setup_unlock, fork_child) == 0);
@@ -159,10 +158,12 @@ static int open_locked(struct shmb_arena *a, const char *name, const shmb_option
 
 static struct shmb_arena *handle_new(void)
 {
-	for (unsigned i = 0; i < ARENAS; i++) {
-		struct shmb_arena *a = &arenas[next_handle++ % ARENAS];
-		if (!a->region)
-			return a;
+	for (unsigned n = 0; n < ARENAS; n++) {
+		unsigned i = next_handle++ % ARENAS;
+		if (handles_used <= i)
+			handles_used = i + 1;
+		if (!arenas[i].region)
+			return &arenas[i];
 	}
 	return NULL;
 }

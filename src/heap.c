@@ -38,12 +38,14 @@ enum { LIVE_0 = BLOCK_LIVE << BLOCK_STATE_SHIFT, CACHED_0 = BLOCK_CACHED << BLOC
 #define hot_path inline __attribute__((always_inline))
 
 /* The LIVE byte of the class for a size in grains, rounded up. */
-static uint8_t class_table[CLASS_MAX_SIZE / GRAIN + 1];
-
-static uint8_t live_byte(size_t grains)
-{
-	return (uint8_t)(LIVE_0 | class_of(grains ? grains * GRAIN : 1));
-}
+#define STEPPED(c) [CLASS_STEPPED((c) - 1) / GRAIN + 1 ... CLASS_STEPPED(c) / GRAIN] = LIVE_0 | (c)
+#define DOUBLING(c) STEPPED(c), STEPPED((c) + 1), STEPPED((c) + 2), STEPPED((c) + 3)
+static const uint8_t class_table[] = {
+	LIVE_0, LIVE_0, LIVE_0 | 1, LIVE_0 | 2, LIVE_0 | 3, LIVE_0 | 4, LIVE_0 | 5, LIVE_0 | 6, LIVE_0 | 7,
+	[CLASS_LINEAR / GRAIN + 1 ... CLASS_STEPPED(8) / GRAIN] = LIVE_0 | 8, STEPPED(9), STEPPED(10), STEPPED(11),
+	DOUBLING(12), DOUBLING(16), DOUBLING(20), DOUBLING(24), DOUBLING(28), DOUBLING(32), DOUBLING(36),
+	STEPPED(40), STEPPED(41), STEPPED(42)};
+static_assert(sizeof class_table == CLASS_MAX_SIZE / GRAIN + 1 && CLASSES == 43, "up to the last class");
 
 static void *malloc_slow(struct shmb_arena *a, size_t size) __attribute__((noinline));
 static void free_slow(struct shmb_arena *a, void *p) __attribute__((noinline));
@@ -213,7 +215,7 @@ void preload_place_sizes(int (*place)(size_t least, size_t most), int (*decide)(
 {
 	memset(class_rules, RULE_NONE, sizeof class_rules);
 	for (size_t i = sizeof placed_table; i-- > 0;) {
-		uint8_t live = live_byte(i), *of_class = &class_rules[block_class(live)];
+		uint8_t live = class_table[i], *of_class = &class_rules[block_class(live)];
 		int by = place(i ? (i - 1) * GRAIN + 1 : 0, i * GRAIN);
 		if (by >= 0 && *of_class == RULE_NONE)
 			*of_class = (uint8_t)by;
@@ -574,10 +576,4 @@ int shmb_recover(shmb_arena *a)
 shmb_arena *shmb_arena_of(const void *p)
 {
 	return window_has(p) ? window_get(p) : NULL;
-}
-
-void heap_setup(void)
-{
-	for (unsigned i = 0; i < sizeof class_table; i++)
-		class_table[i] = live_byte(i);
 }

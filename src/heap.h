@@ -12,6 +12,4 @@
 void *heap_alloc_at(struct shmb_arena *a, size_t size, size_t align, _Atomic uint64_t *where);
 void heap_free_at(struct shmb_arena *a, void *p, _Atomic uint64_t *where);
 
-void heap_setup(void); /* once, before the first arena is opened */
-
 #endif

@@ -144,7 +144,7 @@ int shmb_reap_name(const char *name, int force)
 
 int shmb_remove_name(const char *name)
 {
-	char canonical[NAME_MAX_BYTES + 2], path[sizeof SHM_DIR + NAME_MAX_BYTES + 2];
+	char canonical[NAME_MAX_BYTES + 2], path[REGION_PATH];
 	int err = region_name(name, canonical);
 	if (err)
 		return err;

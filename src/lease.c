@@ -105,11 +105,11 @@ static int take_owner(int own)
 	return err == EACCES ? EAGAIN : err;
 }
 
-int lease_take(int fd, uint64_t first, uint64_t n, struct lease *out, uint64_t *which)
+int lease_take(int fd, const char *path, uint64_t first, uint64_t n, struct lease *out, uint64_t *which)
 {
 	int own;
 	lease_guard();
-	int err = sys_reopen(fd, O_RDWR, &own);
+	int err = sys_reopen(fd, path, O_RDWR, &own);
 	if (!err) {
 		err = take_first(own, first, n, which);
 		err = pin_or_close(err, own, out);
@@ -118,11 +118,11 @@ int lease_take(int fd, uint64_t first, uint64_t n, struct lease *out, uint64_t *
 	return err;
 }
 
-int lease_take_owner(int fd, struct lease *out)
+int lease_take_owner(int fd, const char *path, struct lease *out)
 {
 	int own;
 	lease_guard();
-	int err = sys_reopen(fd, O_RDWR, &own);
+	int err = sys_reopen(fd, path, O_RDWR, &own);
 	if (!err) {
 		err = take_owner(own);
 		err = pin_or_close(err, own, out);
@@ -135,7 +135,7 @@ int lease_share(int fd, uint64_t byte, struct lease *out)
 {
 	int own;
 	lease_guard();
-	int err = sys_reopen(fd, O_RDONLY, &own);
+	int err = sys_reopen(fd, NULL, O_RDONLY, &own);
 	if (!err) {
 		err = sys_lock(own, F_RDLCK, byte, false);
 		err = pin_or_close(err, own, out);

@@ -36,11 +36,14 @@ void lease_setup(void);
 void lease_guard(void);
 void lease_unguard(void);
 
-/* Takes the first free byte of [first, first + n) of the file behind `fd`. EAGAIN: all are held. */
-int lease_take(int fd, uint64_t first, uint64_t n, struct lease *out, uint64_t *which);
+/*
+ * Takes the first free byte of [first, first + n) of the file behind `fd`.
+ * path, or NULL: where it may be found. EAGAIN: all are held.
+ */
+int lease_take(int fd, const char *path, uint64_t first, uint64_t n, struct lease *out, uint64_t *which);
 
 /* The owner's: LEASE_OWNER, and LEASE_WATCH with it. */
-int lease_take_owner(int fd, struct lease *out);
+int lease_take_owner(int fd, const char *path, struct lease *out);
 
 /* A lease that any number of processes share. */
 int lease_share(int fd, uint64_t byte, struct lease *out);

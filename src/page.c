@@ -22,21 +22,10 @@
 
 enum { ALL_FREE = (1 << UNIT_PAGES) - 1, SPAN_SHARE = 8, SPAN_MOST = 16 };
 
-int page_heap_open(struct shmb_arena *a)
+void page_heap_open(struct shmb_arena *a)
 {
-	struct page_heap *h = &a->page_heap;
-	uint64_t units = a->lay.units < SMALL_UNITS ? a->lay.units : SMALL_UNITS;
-	void *at;
-	memset(h, 0, sizeof *h);
-	pthread_mutex_init(&h->lock, NULL);
-	h->mapped = units * (sizeof *h->next + sizeof *h->prev + sizeof *h->free);
-	int err = sys_map(NULL, h->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &at);
-	if (err)
-		return err;
-	h->next = at;
-	h->prev = h->next + units;
-	h->free = (uint16_t *)(h->prev + units);
-	return 0;
+	memset(&a->page_heap, 0, sizeof a->page_heap);
+	pthread_mutex_init(&a->page_heap.lock, NULL);
 }
 
 void page_heap_close(struct shmb_arena *a)
@@ -67,6 +56,29 @@ static void heap_unlock(struct page_heap *h)
 {
 	pthread_mutex_unlock(&h->lock);
 	rank_leave(RANK_PAGES);
+}
+
+/* With the first unit: a process that only attaches needs none of it. */
+static bool heap_map(struct shmb_arena *a)
+{
+	struct page_heap *h = &a->page_heap;
+	uint64_t units = a->lay.units < SMALL_UNITS ? a->lay.units : SMALL_UNITS;
+	uint64_t size = units * (sizeof *h->next + sizeof *h->prev + sizeof *h->free);
+	void *at;
+	if (sys_map(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &at))
+		return false;
+	heap_lock(h);
+	bool first = !h->next;
+	if (first) {
+		h->mapped = size;
+		h->next = at;
+		h->prev = h->next + units;
+		h->free = (uint16_t *)(h->prev + units);
+	}
+	heap_unlock(h);
+	if (!first)
+		sys_unmap(at, size);
+	return true;
 }
 
 static unsigned longest_run(unsigned mask)
@@ -132,8 +144,11 @@ static bool grow(struct shmb_arena *a)
 	struct page_heap *h = &a->page_heap;
 	holder_t hold = atomic_load(&a->hold);
 	heap_lock(h);
+	bool mapped = h->next != NULL;
 	uint64_t n = 1, more = h->held / SPAN_SHARE < SPAN_MOST ? h->held / SPAN_SHARE : SPAN_MOST;
 	heap_unlock(h);
+	if (!mapped && !heap_map(a))
+		return false;
 	bool zeroed;
 	uint64_t start = span_take_populated(a, true);
 	if (start == SPAN_NONE && more > 1 && (start = span_take(a, more, 1, true, &zeroed)) != SPAN_NONE)

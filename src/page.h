@@ -4,7 +4,7 @@
 
 #include "arena.h"
 
-int page_heap_open(struct shmb_arena *a);
+void page_heap_open(struct shmb_arena *a);
 void page_heap_close(struct shmb_arena *a);
 void page_heap_renew(struct shmb_arena *a);  /* with nothing in it */
 void page_heap_forget(struct shmb_arena *a); /* in a forked child: the parent's, unseen */

@@ -48,7 +48,7 @@ static _Noreturn void reaper_main(const struct shmb_region *r, int fd)
 int region_reaper(const struct shmb_region *r, int fd)
 {
 	int own;
-	int err = sys_reopen(fd, O_RDWR, &own);
+	int err = sys_reopen(fd, NULL, O_RDWR, &own);
 	if (err)
 		return err;
 	lease_guard();

@@ -202,7 +202,7 @@ unsigned recover_dead(struct shmb_arena *a, int fd)
 		struct lease lease = {0};
 		if ((atomic_load(&a->slots[s].word) & 0xff) != SLOT_LIVE)
 			continue;
-		if (lease_probe(fd, LEASE_SLOT + s, 1) == LIVE_NO && !lease_take(fd, LEASE_SLOT + s, 1, &lease, NULL)) {
+		if (lease_probe(fd, LEASE_SLOT + s, 1) == LIVE_NO && !lease_take(fd, NULL, LEASE_SLOT + s, 1, &lease, NULL)) {
 			n += recover_slot(a, s);
 			lease_drop(&lease);
 		}

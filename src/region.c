@@ -63,7 +63,8 @@ int region_name(const char *name, char out[NAME_MAX_BYTES + 2])
 
 void region_path(const char *canonical, char *out, size_t len)
 {
-	snprintf(out, len, SHM_DIR "%s", canonical);
+	memcpy(out, SHM_DIR, sizeof SHM_DIR - 1);
+	sys_copy_text(out + sizeof SHM_DIR - 1, len - (sizeof SHM_DIR - 1), canonical);
 }
 
 /* ---- the object ---------------------------------------------------------- */
@@ -72,7 +73,7 @@ struct attempt {
 	struct shmb_region *r;
 	const shmb_options *opt;
 	const struct region_format *format;
-	char path[sizeof SHM_DIR + NAME_MAX_BYTES + 2];
+	char path[REGION_PATH];
 	int fd;
 };
 
@@ -94,7 +95,7 @@ static int path_is(const char *path, const struct stat *st)
 
 int region_unlink_if_same(int fd, const char *canonical)
 {
-	char path[sizeof SHM_DIR + NAME_MAX_BYTES + 2];
+	char path[REGION_PATH];
 	struct stat st;
 	region_path(canonical, path, sizeof path);
 	int err = sys_fstat(fd, &st);
@@ -108,7 +109,7 @@ int region_reap(int fd, const char *canonical)
 	struct stat st;
 	int own;
 	lease_guard();
-	int err = sys_reopen(fd, O_RDWR, &own);
+	int err = sys_reopen(fd, NULL, O_RDWR, &own);
 	if (err) {
 		lease_unguard();
 		return err;
@@ -139,18 +140,28 @@ static int object_prepare(struct attempt *t)
 	else if (!err && !flag(t, SHMB_SPARSE))
 		err = sys_fallocate(t->fd, t->format->size);
 	if (!err)
-		err = lease_take_owner(t->fd, &t->r->owner);
+		err = lease_take_owner(t->fd, NULL, &t->r->owner);
 	return err ? err : sys_fchmod(t->fd, mode);
+}
+
+static void object_is(struct attempt *t, const struct stat *st)
+{
+	t->r->dev = st->st_dev;
+	t->r->ino = st->st_ino;
+	t->r->size = (uint64_t)st->st_size;
 }
 
 static int object_create(struct attempt *t)
 {
+	struct stat st;
 	if (!t->format->size)
 		return EINVAL;
 	int err = sys_open(SHM_DIR, O_TMPFILE | O_RDWR, 0600, &t->fd);
 	if (err)
 		return err;
 	err = object_prepare(t);
+	if (!err)
+		err = sys_fstat(t->fd, &st);
 	if (!err)
 		err = sys_link(t->fd, t->path);
 	if (err) {
@@ -159,6 +170,7 @@ static int object_create(struct attempt *t)
 		return err == EEXIST ? EAGAIN : err;
 	}
 	t->r->how = SHMB_CREATED;
+	object_is(t, &st);
 	return 0;
 }
 
@@ -191,7 +203,7 @@ static int object_inherit(struct attempt *t, const struct stat *st)
 	if (replace)
 		err = region_reap(t->fd, t->r->name);
 	else
-		err = lease_take_owner(t->fd, &t->r->owner);
+		err = lease_take_owner(t->fd, t->path, &t->r->owner);
 	if (err == EAGAIN || err == SHMB_EOWNED) {
 		err = reap_under_way(t->fd);
 		if (!err && path_is(t->path, st)) /* it has ended meanwhile, the object is gone */
@@ -238,7 +250,7 @@ static int object_find(struct attempt *t)
 		sys_close(t->fd);
 		return err;
 	}
-	t->r->size = (uint64_t)st.st_size;
+	object_is(t, &st);
 	return 0;
 }
 
@@ -273,7 +285,6 @@ int region_acquire(const char *name, const shmb_options *opt, const struct regio
 {
 	static const shmb_options none = {.flags = SHMB_ATTACH_ONLY};
 	struct attempt t = {.opt = opt ? opt : &none, .format = format};
-	struct stat st;
 	int err = options_check(t.opt);
 	if (err)
 		return err;
@@ -288,11 +299,6 @@ int region_acquire(const char *name, const shmb_options *opt, const struct regio
 		err = attempt_run(&t);
 	}
 	if (!err) {
-		err = sys_fstat(t.fd, &st);
-		ASSERT(!err);
-		t.r->dev = st.st_dev;
-		t.r->ino = st.st_ino;
-		t.r->size = (uint64_t)st.st_size;
 		*out = t.r;
 		*fd = t.fd;
 		return 0;
@@ -309,8 +315,8 @@ static bool is_file(const struct shmb_region *r, int fd)
 
 int region_descriptor(const struct shmb_region *r, int *fd)
 {
-	char path[sizeof SHM_DIR + NAME_MAX_BYTES + 2];
-	if (is_file(r, r->fd) && !sys_reopen(r->fd, r->read_only ? O_RDONLY : O_RDWR, fd)) {
+	char path[REGION_PATH];
+	if (is_file(r, r->fd) && !sys_reopen(r->fd, NULL, r->read_only ? O_RDONLY : O_RDWR, fd)) {
 		if (is_file(r, *fd))
 			return 0;
 		sys_close(*fd);
@@ -374,7 +380,7 @@ static int unlink_in_dir(const struct shmb_region *r)
 
 static int unlink_own(const struct shmb_region *r)
 {
-	char path[sizeof SHM_DIR + NAME_MAX_BYTES + 2];
+	char path[REGION_PATH];
 	struct stat mine = {.st_dev = r->dev, .st_ino = r->ino};
 	region_path(r->name, path, sizeof path);
 	int err = path_is(path, &mine);
@@ -442,7 +448,7 @@ int shmb_region_is_owner(const shmb_region *r)
 
 int shmb_region_own(shmb_region *r)
 {
-	char path[sizeof SHM_DIR + NAME_MAX_BYTES + 2];
+	char path[REGION_PATH];
 	struct stat mine = {.st_dev = r->dev, .st_ino = r->ino};
 	int fd;
 	if (lease_held(&r->owner))
@@ -452,7 +458,7 @@ int shmb_region_own(shmb_region *r)
 	int err = region_descriptor(r, &fd);
 	if (err)
 		return err;
-	err = lease_take_owner(fd, &r->owner);
+	err = lease_take_owner(fd, NULL, &r->owner);
 	if (err == EAGAIN)
 		err = SHMB_EOWNED;
 	if (!err) {

@@ -8,7 +8,7 @@
 #include <sys/types.h>
 
 #define SHM_DIR "/dev/shm"
-enum { NAME_MAX_BYTES = 254 };
+enum { NAME_MAX_BYTES = 254, REGION_PATH = sizeof SHM_DIR + NAME_MAX_BYTES + 2 };
 
 struct shmb_region {
 	char name[NAME_MAX_BYTES + 2]; /* with its slash */

@@ -31,8 +31,10 @@ static void slot_describe(struct slot_shm *s)
 
 int slot_take(struct shmb_arena *a, int fd, unsigned *slot, bool *left)
 {
+	char path[REGION_PATH];
 	uint64_t which;
-	int err = lease_take(fd, LEASE_SLOT, SLOTS, &a->slot_lease, &which);
+	region_path(a->region->name, path, sizeof path);
+	int err = lease_take(fd, path, LEASE_SLOT, SLOTS, &a->slot_lease, &which);
 	if (err)
 		return err == EAGAIN ? SHMB_ESLOTS : err;
 	*slot = (unsigned)which;

@@ -53,11 +53,33 @@ int sys_open(const char *path, int flags, mode_t mode, int *fd)
 	return err;
 }
 
-int sys_reopen(int fd, int flags, int *out)
+/* Without printf, which is the first thing in a process to call it for tens of microseconds. */
+static char *self_path(char out[32], int fd)
 {
-	char path[32];
-	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-	return sys_open(path, flags, 0, out);
+	static const char dir[] = "/proc/self/fd/";
+	char *end = out + 31;
+	*end = 0;
+	do
+		*--end = (char)('0' + fd % 10);
+	while (fd /= 10);
+	return memcpy(end - (sizeof dir - 1), dir, sizeof dir - 1);
+}
+
+static bool same_file(int a, int b)
+{
+	struct stat sa, sb;
+	return !sys_fstat(a, &sa) && !sys_fstat(b, &sb) && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+int sys_reopen(int fd, const char *path, int flags, int *out)
+{
+	char self[32];
+	if (path && !sys_open(path, flags | O_NOFOLLOW | O_NONBLOCK, 0, out)) {
+		if (same_file(fd, *out))
+			return 0;
+		sys_close(*out);
+	}
+	return sys_open(self_path(self, fd), flags, 0, out);
 }
 
 int sys_close(int fd)
@@ -106,8 +128,7 @@ int sys_fallocate(int fd, uint64_t size)
 int sys_link(int fd, const char *path)
 {
 	char self[32];
-	snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
-	int err = RESULT(linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW));
+	int err = RESULT(linkat(AT_FDCWD, self_path(self, fd), AT_FDCWD, path, AT_SYMLINK_FOLLOW));
 	if (err == ENOENT) /* no /proc here: kernels from 6.10 on allow this without privilege */
 		err = RESULT(linkat(fd, "", AT_FDCWD, path, AT_EMPTY_PATH));
 	return err;
@@ -295,6 +316,13 @@ pid_t sys_tid(void)
 	return gettid();
 }
 
+void sys_copy_text(char *out, size_t len, const char *text)
+{
+	size_t n = strnlen(text, len - 1);
+	memcpy(out, text, n);
+	out[n] = 0;
+}
+
 /* Reads a small file of /proc without the heap. */
 static size_t proc_read(const char *path, char *buf, size_t len)
 {
@@ -312,13 +340,13 @@ void sys_process_name(char *out, size_t len)
 {
 	char buf[64];
 	if (sys_tid() == getpid() && !prctl(PR_GET_NAME, buf)) { /* the process's name is its first thread's */
-		snprintf(out, len, "%s", buf);
+		sys_copy_text(out, len, buf);
 		return;
 	}
 	size_t n = proc_read("/proc/self/comm", buf, sizeof buf);
 	if (n && buf[n - 1] == '\n')
 		buf[n - 1] = 0;
-	snprintf(out, len, "%s", n ? buf : "?");
+	sys_copy_text(out, len, n ? buf : "?");
 }
 
 uint64_t sys_coarse_ms(void)

@@ -14,7 +14,8 @@
 #include <sys/types.h>
 
 int sys_open(const char *path, int flags, mode_t mode, int *fd);
-int sys_reopen(int fd, int flags, int *out); /* a new description of the same file */
+/* A new description of the same file. path, or NULL: where it can be found, by a shorter way than /proc. */
+int sys_reopen(int fd, const char *path, int flags, int *out);
 int sys_close(int fd);
 int sys_fstat(int fd, struct stat *st);
 int sys_stat(const char *path, struct stat *st);
@@ -66,6 +67,7 @@ static inline void cpu_relax(void)
 
 pid_t sys_pid(void);
 pid_t sys_tid(void);
+void sys_copy_text(char *out, size_t len, const char *text); /* cut to what fits; snprintf reads much code */
 void sys_process_name(char *out, size_t len); /* for people only */
 uint64_t sys_now_ns(void);    /* since the epoch */
 uint64_t sys_coarse_ms(void); /* since boot, a few milliseconds late, and cheap */

@@ -47,15 +47,10 @@ int tenure_begin(struct shmb_arena *a, int fd)
 	}
 	holder_t h = slot_begin(a, slot);
 	atomic_store(&a->hold, slot_hold(a, slot));
-	err = page_heap_open(a);
-	if (!err)
-		err = engine_open(a, atomic_load(&a->hold));
+	page_heap_open(a);
 	atomic_store(&a->holder, h); /* last: other threads of a forked child go by it */
-	if (err)
-		tenure_end(a);
-	else
-		recover_dead(a, fd);
-	return err;
+	recover_dead(a, fd);
+	return 0;
 }
 
 int tenure_renew(struct shmb_arena *a)
@@ -127,7 +122,7 @@ void tenure_forget(struct shmb_arena *a)
 	atomic_store(&a->holder, 0);
 	atomic_store(&a->hold, 0);
 	a->slot_lease = (struct lease){0};
-	a->engine = NULL;
+	atomic_store(&a->engine, NULL);
 	atomic_store(&a->parked, NULL);
 	atomic_store(&a->receiving, false); /* the threads that did have not come along */
 	atomic_store(&a->collecting, false);

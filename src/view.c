@@ -20,7 +20,7 @@ enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64, PARTS = 9 };
 
 int view_file(const char *name, int *fd, uint64_t *size)
 {
-	char canonical[NAME_MAX_BYTES + 2], path[sizeof SHM_DIR + NAME_MAX_BYTES + 2];
+	char canonical[NAME_MAX_BYTES + 2], path[REGION_PATH];
 	struct stat st;
 	int err = region_name(name, canonical);
 	if (err)
