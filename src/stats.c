@@ -277,7 +277,7 @@ static void print(const struct out *o, const char *name, struct view *v, const c
 {
 	struct tally t;
 	bool json = opts && strchr(opts, 'J');
-	bool engine = mine && atomic_load(&mine->engine) && !(opts && strchr(opts, 'j'));
+	bool engine = mine && atomic_load(&mine->holder) && !(opts && strchr(opts, 'j'));
 	count(v, &t);
 	if (json) {
 		json_print(o, name, v, &t);
