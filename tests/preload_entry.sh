@@ -2,20 +2,9 @@
 # Every allocation entry point of libc and C++ under the shim: where the result
 # lies, its alignment, errno, zero sizes, overflow, huge sizes, realloc in all
 # directions, and what a region without room gives.
-set -eu
-cd "$(dirname "$0")/.."
-BUILD=${BUILD:-build} SAN=${SAN:-}
-case $SAN in
-address | thread)
-	echo "the sanitizer's runtime must come first and brings its own malloc: no shim beside it"
-	exit 77
-	;;
-esac
-shim=$PWD/$BUILD/libshmbind-preload.so
+. "$(dirname "$0")/helpers/script.sh"
+needs_shim
 name=/shmb-test-$$-entry
-work=$(mktemp -d)
-trap 'rm -rf "$work" /dev/shm/shmb-test-$$-*' EXIT
-failures=0
 
 # under KEY=VALUE... -- COMMAND...: all of it is one group of lines
 under() {

@@ -1,34 +1,9 @@
 #!/bin/bash
 # The shim's environment: every key with good and bad values, the rule grammar,
 # what a full region gives, statistics at exit, kept regions, names.
-set -eu
-cd "$(dirname "$0")/.."
-BUILD=${BUILD:-build} SAN=${SAN:-}
-case $SAN in
-address | thread)
-	echo "the sanitizer's runtime must come first and brings its own malloc: no shim beside it"
-	exit 77
-	;;
-esac
-shim=$PWD/$BUILD/libshmbind-preload.so
-tool=$PWD/$BUILD/shmbind
+. "$(dirname "$0")/helpers/script.sh"
+needs_shim
 helper=$PWD/$BUILD/tests/helpers/preload_env
-prefix=/shmb-test-$$-
-work=$(mktemp -d)
-trap 'rm -rf "$work" /dev/shm/shmb-test-$$-*' EXIT
-ulimit -c 0
-failures=0 rows=0
-
-wrong() {
-	printf 'FAIL %s\n' "$@" | sed '2,$s/^FAIL/    /'
-	failures=$((failures + 1))
-}
-verify() { # verify TEXT COMMAND...
-	rows=$((rows + 1))
-	if "${@:2}"; then echo "ok   $1"; else wrong "$1"; fi
-}
-left() { compgen -G "/dev/shm/shmb-test-$$-*" || true; }
-nothing_left() { [ -z "$(left)" ]; }
 
 # run KEY=VALUE... -- ARG...: the helper with the shim; $status, $work/out, $work/err
 run() {
@@ -328,5 +303,4 @@ verify "a program that overwrites its environment (setproctitle): its child's re
 verify "and its statistics go where they should, and nowhere else" eval '[ -s "$work/title.json" ] && ! compgen -G "$work/xxx*" >/dev/null'
 verify "nothing is left" nothing_left
 
-[ $failures = 0 ] || { echo "$failures of $rows rows are wrong"; exit 1; }
-echo "$rows rows hold"
+rows_hold

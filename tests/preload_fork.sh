@@ -2,33 +2,9 @@
 # fork under the shim. copy: the child has a snapshot and a region of its own;
 # share: one region for both; deny: none for the child. And what is no fork: posix_spawn, vfork, system,
 # popen, exec, daemon.
-set -eu
-cd "$(dirname "$0")/.."
-BUILD=${BUILD:-build} SAN=${SAN:-}
-case $SAN in
-address | thread)
-	echo "the sanitizer's runtime must come first and brings its own malloc: no shim beside it"
-	exit 77
-	;;
-esac
-shim=$PWD/$BUILD/libshmbind-preload.so
-tool=$PWD/$BUILD/shmbind
+. "$(dirname "$0")/helpers/script.sh"
+needs_shim
 helper=$PWD/$BUILD/tests/helpers/preload_fork
-prefix=/shmb-test-$$-
-work=$(mktemp -d)
-trap 'rm -rf "$work" /dev/shm/shmb-test-$$-*' EXIT
-ulimit -c 0
-failures=0
-
-verify() { # verify TEXT COMMAND...
-	if "${@:2}"; then
-		echo "ok   $1"
-	else
-		echo "FAIL $1"
-		failures=$((failures + 1))
-	fi
-}
-nothing_left() { ! compgen -G "/dev/shm/shmb-test-$$-*" >/dev/null; }
 
 # start CASE NAME KEY=VALUE...: the helper, its pid in $pid; its input is fd 8, its output fd 9,
 # which ends when the last process that has it has ended

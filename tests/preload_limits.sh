@@ -5,36 +5,12 @@
 #
 # What is tried elsewhere: a region that is full, with each SHMBIND_FULL, set-user-id
 # programs, RLIMIT_FSIZE (preload_env.sh); vfork, posix_spawn (preload_fork.sh).
-set -eu
-cd "$(dirname "$0")/.."
-BUILD=${BUILD:-build} SAN=${SAN:-}
-case $SAN in
-address | thread)
-	echo "the sanitizer's runtime must come first and brings its own malloc: no shim beside it"
-	exit 77
-	;;
-esac
-shim=$PWD/$BUILD/libshmbind-preload.so
-tool=$PWD/$BUILD/shmbind
+. "$(dirname "$0")/helpers/script.sh"
+needs_shim
 helper=$PWD/$BUILD/tests/helpers/preload_limits
-prefix=/shmb-test-$$-
-work=$(mktemp -d)
 chmod 777 "$work"
-trap 'rm -rf "$work" /dev/shm/shmb-test-$$-*' EXIT
-ulimit -c 0
-failures=0 rows=0 place=all
+place=all
 keys=()
-
-verify() { # verify TEXT COMMAND...
-	rows=$((rows + 1))
-	if "${@:2}"; then
-		echo "ok   $1"
-	else
-		echo "FAIL $1"
-		failures=$((failures + 1))
-	fi
-}
-nothing_left() { ! compgen -G "/dev/shm/shmb-test-$$-*" >/dev/null; }
 
 # under INTO SNIPPET COMMAND...: the command where the snippet's `exec "$@"` is; what it says and its status
 under() {
@@ -99,7 +75,6 @@ for log in 0 2; do
 		"(exec <&- >&- 2>&-; exec \"\$@\"); s=\$?; cat $work/to; exit \$s" "$helper" stdio "$work/to"
 done
 keys=()
-
 # ---- /dev/shm --------------------------------------------------------------------------------
 
 mounted() { # mounted COMMANDS: a snippet that runs the program in a mount namespace after them
@@ -245,5 +220,4 @@ else
 	echo "note: seccomp: not verified, no filter may be installed here"
 fi
 
-[ $failures = 0 ] || { echo "$failures of $rows rows are wrong"; exit 1; }
-echo "$rows rows hold"
+rows_hold

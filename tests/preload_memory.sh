@@ -2,34 +2,13 @@
 # What programs do to heap memory beside reading and writing it: advice,
 # protection, locks, direct and asynchronous I/O, other processes' hands. The
 # same program says the same with the shim and without.
-set -eu
-cd "$(dirname "$0")/.."
-BUILD=${BUILD:-build} SAN=${SAN:-}
-case $SAN in
-address | thread)
-	echo "the sanitizer's runtime must come first and brings its own malloc: no shim beside it"
-	exit 77
-	;;
-esac
-shim=$PWD/$BUILD/libshmbind-preload.so
+. "$(dirname "$0")/helpers/script.sh"
+needs_shim
 helper=$PWD/$BUILD/tests/helpers/preload_memory
-prefix=/shmb-test-$$-
+rmdir "$work"
 work=$(mktemp -d -p "$BUILD") # on a disk, for O_DIRECT
 work=$(realpath "$work")
-trap 'rm -rf "$work" /dev/shm/shmb-test-$$-*' EXIT
-ulimit -c 0
-failures=0 rows=0
 
-verify() { # verify TEXT COMMAND...
-	rows=$((rows + 1))
-	if "${@:2}"; then
-		echo "ok   $1"
-	else
-		echo "FAIL $1"
-		failures=$((failures + 1))
-	fi
-}
-nothing_left() { ! compgen -G "/dev/shm/shmb-test-$$-*" >/dev/null; }
 # shimmed KEY=VALUE... -- ARG...: the helper's status and what it says
 shimmed() {
 	local keys=()
@@ -76,5 +55,4 @@ verify "fork where neither descriptor nor name leads to the region, over blocks 
 		'the child'\''s: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' 'and the small one: xxxx' 'the child'\''s status: 3'; echo status 0)" ]
 verify "nothing is left" nothing_left
 
-[ $failures = 0 ] || { echo "$failures of $rows rows are wrong"; exit 1; }
-echo "$rows rows hold"
+rows_hold

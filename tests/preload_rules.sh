@@ -3,31 +3,10 @@
 # thread=, sample=, their negation and their order. Each row says where the
 # requests of some known code go. Then what is counted of each rule, in a
 # region and in a dry run.
-set -eu
-cd "$(dirname "$0")/.."
-BUILD=${BUILD:-build} SAN=${SAN:-} CC=${CC:-cc}
-case $SAN in
-address | thread)
-	echo "the sanitizer's runtime must come first and brings its own malloc: no shim beside it"
-	exit 77
-	;;
-esac
-shim=$PWD/$BUILD/libshmbind-preload.so
-tool=$PWD/$BUILD/shmbind
+. "$(dirname "$0")/helpers/script.sh"
+needs_shim
 helper=$PWD/$BUILD/tests/helpers/preload_rules
 name=/shmb-test-$$-rules
-work=$(mktemp -d)
-trap 'rm -rf "$work" /dev/shm/shmb-test-$$-*' EXIT
-failures=0 rows=0
-
-wrong() {
-	printf 'FAIL %s\n' "$@" | sed '2,$s/^FAIL/    /'
-	failures=$((failures + 1))
-}
-verify() { # verify TEXT COMMAND...
-	rows=$((rows + 1))
-	if "${@:2}"; then echo "ok   $1"; else wrong "$1"; fi
-}
 
 for m in one two; do
 	$CC -x c -O1 -fno-builtin -fPIC -shared -DNAME=$m -Wall -Werror tests/helpers/preload_module.inc -o "$work/lib$m.so"
@@ -272,5 +251,4 @@ verify "dry run: a forked child tells its own" [ "$(cat "$work"/dry.*.json | jq 
 under SHMBIND_DRYRUN=0 SHMBIND_PLACE=size=5000 -- main
 verify "SHMBIND_DRYRUN=0: placed" [ "$(cat "$work/out")" = r ]
 
-[ $failures = 0 ] || { echo "$failures of $rows rows are wrong"; exit 1; }
-echo "$rows rows hold"
+rows_hold

@@ -3,29 +3,11 @@
 # check and the others on images that were corrupted in a known place, cut
 # short, and mutated at random. Needs no shim, so that it runs under every
 # sanitizer: regions are made by tests/helpers/preload_region.
-set -eu
-cd "$(dirname "$0")/.."
-BUILD=${BUILD:-build} SAN=${SAN:-}
-tool=$PWD/$BUILD/shmbind
+. "$(dirname "$0")/helpers/script.sh"
 helper=$PWD/$BUILD/tests/helpers/preload_region
-prefix=/shmb-test-$$-
-work=$(mktemp -d)
-trap 'rm -rf "$work" /dev/shm/shmb-test-$$-*' EXIT
 # what a sanitizer finds must not look like the tool's own exit status 1
 export ASAN_OPTIONS=exitcode=99 UBSAN_OPTIONS=exitcode=99:print_stacktrace=1 TSAN_OPTIONS="${TSAN_OPTIONS:-} exitcode=99"
-ulimit -c 0
-failures=0 rows=0
 
-verify() { # verify TEXT COMMAND...
-	rows=$((rows + 1))
-	if "${@:2}"; then
-		echo "ok   $1"
-	else
-		echo "FAIL $1"
-		[ ! -s "$work/err" ] || sed 's/^/     stderr: /' "$work/err" | cat -v
-		failures=$((failures + 1))
-	fi
-}
 parses() { jq -e "$1" "$work/out" >"$work/parsed"; } # parses FILTER: JSON of which that is true
 run() { # run ARG...: the tool; $status, $work/out, $work/err
 	status=0
@@ -444,7 +426,7 @@ gc_rows() {
 	verify "gc where there is nothing: status 0" [ $status = 0 ]
 }
 if unshare -m true 2>"$work/why"; then
-	export -f gc_rows run verify parses start finish shot killed dead_in recovered_in
+	export -f gc_rows run wrong verify parses start finish shot killed dead_in recovered_in
 	export tool helper prefix work
 	rows=$((rows + 1))
 	unshare -m bash -eu -c 'mount -t tmpfs -o size=256m tmpfs /dev/shm; failures=0 rows=0; declare -A pid ref; gc_rows; exit $failures' || failures=$((failures + 1))
@@ -484,5 +466,4 @@ status=0
 "$tool" help >/dev/full 2>"$work/err" || status=$?
 verify "standard output that cannot be written: status 1, says so" eval '[ $status = 1 ] && says "cannot be written"'
 
-[ $failures = 0 ] || { echo "$failures of $rows rows are wrong"; exit 1; }
-echo "$rows rows hold"
+rows_hold

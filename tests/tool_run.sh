@@ -1,35 +1,9 @@
 #!/bin/bash
 # shmbind run: exit status and signals pass through in both directions, and
 # the region is gone whichever way the command and its descendants went.
-set -eu
-cd "$(dirname "$0")/.."
-BUILD=${BUILD:-build} SAN=${SAN:-}
-case $SAN in
-address | thread)
-	echo "the sanitizer's runtime must come first and brings its own malloc: no shim beside it"
-	exit 77
-	;;
-esac
-tool=$PWD/$BUILD/shmbind
+. "$(dirname "$0")/helpers/script.sh"
+needs_shim
 helper=$PWD/$BUILD/tests/helpers/preload_env
-prefix=/shmb-test-$$-
-work=$(mktemp -d)
-trap 'rm -rf "$work" /dev/shm/shmb-test-$$-*' EXIT
-ulimit -c 0
-failures=0 rows=0
-
-verify() { # verify TEXT COMMAND...
-	rows=$((rows + 1))
-	if "${@:2}"; then
-		echo "ok   $1"
-	else
-		echo "FAIL $1"
-		[ ! -s "$work/err" ] || sed 's/^/     stderr: /' "$work/err"
-		failures=$((failures + 1))
-	fi
-}
-left() { compgen -G "/dev/shm/shmb-test-$$-*" || true; }
-nothing_left() { [ -z "$(left)" ]; }
 
 # run ARG...: shmbind run of it, everything placed; $status (of a signal: 128 + it), $work/out, $work/err
 run() {
@@ -212,5 +186,4 @@ verify "shmbind run --help: the page, status 0" eval '[ $status = 0 ] && grep -q
 verify "  the same as shmbind help run" cmp -s "$work/out" "$work/page"
 
 verify "at the end nothing is left" nothing_left
-[ $failures = 0 ] || { echo "$failures of $rows rows are wrong"; exit 1; }
-echo "$rows rows hold"
+rows_hold
