@@ -27,7 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { STEPS_MOST = 2000000, HANG_S = 10, FIRST = 0x600d, POINTS_MOST = 2000 };
+enum { STEPS_MOST = 2000000, HANG_S = 60, FIRST = 0x600d, POINTS_MOST = 2000 };
 #define CAPACITY ((size_t)16 << 20)
 
 struct thing {
