@@ -94,7 +94,7 @@ static int map(struct shmb_arena *a, int fd, const struct header_shm *h, unsigne
 	tables_set(a);
 	if (a->region->read_only)
 		return 0;
-	err = sys_populate(at, a->lay.mags); /* the header, the depots, what stands for no magazine */
+	err = sys_populate((char *)at + a->lay.depots, a->lay.mags - a->lay.depots); /* and what stands for no magazine */
 	return err ? err : context_map(a, fd);
 }
 

@@ -41,7 +41,7 @@
 #include <stdbool.h>
 
 #define REGION_MAGIC "SHMBIND"
-enum { REGION_VERSION = 4, REGION_PROBE = 0x01020304 };
+enum { REGION_VERSION = 5, REGION_PROBE = 0x01020304 };
 
 enum {
 	SLOTS = SHMB_SLOTS,
@@ -380,7 +380,7 @@ static_assert(sizeof(struct rule_shm) == 128, "two lines");
 static_assert(CLASSES * sizeof(struct depot_shm) % PAGE <= PAGE - sizeof(struct mag_shm), "no magazine");
 struct layout {
 	uint64_t units;
-	uint64_t depots, slots, threads, mags, mag_bits;
+	uint64_t slots, depots, mags, threads, mag_bits;
 	uint64_t boxes, box_bits, buckets, names, rules;
 	uint64_t spans, used_bits, dirty_bits, map_bits, pages, blockmap;
 	uint64_t data, size;
@@ -394,9 +394,9 @@ static inline struct layout layout_of(uint64_t units)
 	uint64_t at = PAGE;
 	uint64_t small = units < SMALL_UNITS ? units : SMALL_UNITS;
 #define TABLE(name, bytes) (l.name = at, at = round_up(at + (bytes), PAGE))
+	TABLE(slots, SLOTS * sizeof(struct slot_shm));
 	TABLE(depots, CLASSES * sizeof(struct depot_shm));
 	TABLE(mags, (uint64_t)MAGS * sizeof(struct mag_shm));
-	TABLE(slots, SLOTS * sizeof(struct slot_shm));
 	TABLE(threads, THREADS * sizeof(struct thread_shm));
 	TABLE(mag_bits, MAGS / 8);
 	TABLE(boxes, (uint64_t)BOXES * sizeof(struct box_shm));
