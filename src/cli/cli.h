@@ -36,6 +36,19 @@ const char *human(char buf[24], uint64_t bytes);
 /* A shmb_write_cb to stdout. */
 void to_stdout(void *opaque, const char *text);
 
+/* ---- command.c ------------------------------------------------------------------- */
+
+/* Has what is run from now on load the shim. False: there is none (said). */
+bool command_preload(const char *verb);
+
+/* Runs it, passing signals on, until it ends; *status: as wait(2) has it. False: no process for it (said). */
+bool command_run(const char *verb, char **argv, int *status);
+
+/* Ends as the command ended: by its signal, or returns its exit status. */
+int command_end_like(int status);
+
+/* ---- tables ---------------------------------------------------------------------- */
+
 /* A table that prints as JSON where asked to, from libsmartcols. */
 struct libscols_table *table_new(const char *name, bool json);
 void table_column(struct libscols_table *t, const char *name, bool right, bool number);

@@ -9,13 +9,9 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,40 +26,15 @@ static const struct {
 };
 enum { OPTIONS = sizeof options / sizeof *options };
 
-static volatile pid_t command;
 static char tag[32];
 
 /* ---- the environment ------------------------------------------------------------- */
 
-/* Beside the tool, or where `make install` puts it. */
-static bool find_shim(char out[PATH_MAX])
-{
-	static const char *const places[] = {"libshmbind-preload.so", "../lib/libshmbind-preload.so"};
-	char self[PATH_MAX], path[PATH_MAX + 64];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-	if (n <= 0)
-		return false;
-	self[n] = 0;
-	*strrchr(self, '/') = 0;
-	for (unsigned i = 0; i < 2; i++) {
-		snprintf(path, sizeof path, "%s/%s", self, places[i]);
-		if (realpath(path, out))
-			return true;
-	}
-	return false;
-}
-
 static bool set_environment(void)
 {
-	char shim[PATH_MAX], list[2 * PATH_MAX];
-	const char *others = getenv("LD_PRELOAD");
 	struct timespec now;
-	if (!find_shim(shim)) {
-		complain("run", "libshmbind-preload.so is neither beside this tool nor in ../lib");
+	if (!command_preload("run"))
 		return false;
-	}
-	snprintf(list, sizeof list, "%s%s%s", shim, others && *others ? ":" : "", others ? others : "");
-	setenv("LD_PRELOAD", list, 1);
 	clock_gettime(CLOCK_REALTIME, &now);
 	snprintf(tag, sizeof tag, "%d.%lx", (int)getpid(), (unsigned long)(now.tv_sec * 1000000000L + now.tv_nsec));
 	setenv("SHMBIND_RUN", tag, 1);
@@ -115,25 +86,6 @@ static int parse(int argc, char **argv)
 
 /* ---- supervising -------------------------------------------------------------------- */
 
-static void forward(int sig)
-{
-	int saved = errno;
-	if (command > 0)
-		kill(command, sig);
-	errno = saved;
-}
-
-/* The terminal sends its own signals to the command too; others are passed on. */
-static void catch_signals(void)
-{
-	static const int passed[] = {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCONT};
-	struct sigaction ignore = {.sa_handler = SIG_IGN}, pass = {.sa_handler = forward, .sa_flags = SA_RESTART};
-	sigaction(SIGINT, &ignore, NULL);
-	sigaction(SIGQUIT, &ignore, NULL);
-	for (unsigned i = 0; i < sizeof passed / sizeof *passed; i++)
-		sigaction(passed[i], &pass, NULL);
-}
-
 static int sweep_one(void *opaque, const shmb_info *info)
 {
 	(void)opaque;
@@ -151,59 +103,16 @@ static bool keep(void)
 	return value && !strcmp(value, "1");
 }
 
-static int wait_for_command(void)
-{
-	int status;
-	for (;;) {
-		pid_t pid = waitpid(command, &status, 0);
-		if (pid == command)
-			return status;
-		if (pid < 0 && errno != EINTR)
-			return 0;
-	}
-}
-
-/* Ends as the command ended: with its status, or by its signal. */
-static int end_like(int status)
-{
-	struct rlimit no_core = {0, 0};
-	if (WIFEXITED(status))
-		return WEXITSTATUS(status);
-	setrlimit(RLIMIT_CORE, &no_core); /* the command's own is the interesting one */
-	fflush(NULL);
-	signal(WTERMSIG(status), SIG_DFL);
-	sigset_t all;
-	sigemptyset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
-	raise(WTERMSIG(status));
-	return 128 + WTERMSIG(status);
-}
-
 static int run(int argc, char **argv)
 {
-	sigset_t all, before;
-	int first = parse(argc, argv);
+	int status, first = parse(argc, argv);
 	if (first <= 0 || !set_environment())
 		return first ? EXIT_FAILED : EXIT_USAGE;
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &before);
-	command = fork();
-	if (command < 0) {
-		complain("run", "fork: %s", strerror(errno));
+	if (!command_run("run", argv + first, &status))
 		return EXIT_FAILED;
-	}
-	if (command == 0) {
-		sigprocmask(SIG_SETMASK, &before, NULL);
-		execvp(argv[first], argv + first);
-		complain("run", "%s: %s", argv[first], strerror(errno));
-		_exit(errno == ENOENT ? 127 : 126);
-	}
-	catch_signals();
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	int status = wait_for_command();
 	if (!keep()) /* kept, however the command ended: a crash is when one wants to look */
 		(void)shmb_list(sweep_one, NULL);
-	return end_like(status);
+	return command_end_like(status);
 }
 
 const struct verb verb_run = {
