@@ -204,10 +204,24 @@ static bool stderr_kept(void)
 	       now.st_ino == stderr_file.st_ino;
 }
 
+static void start_profile(void)
+{
+	if (profile_start()) {
+		shim_say(2, "profile: nothing is placed; recording in %s", policy.profile);
+		shim_reach_deepbind();
+	} else {
+		shim_say(1, "profile: no file can be made in %s; nothing is recorded", policy.profile);
+	}
+}
+
 __attribute__((constructor)) static void shim_start(void)
 {
 	if (!policy_read())
 		return;
+	if (policy.profile) {
+		start_profile();
+		return;
+	}
 	keep_stderr();
 	if (policy.dry_run) { /* no size goes the hot path, so that all are counted */
 		shim_say(1, "dry run: nothing is placed; counting what %.100s would place", policy.place);
@@ -282,7 +296,7 @@ static void end_dry_run(void)
 __attribute__((destructor)) static void shim_end(void)
 {
 	shmb_arena *a = atomic_load(&shim_arena);
-	if (policy.active && policy.dry_run)
+	if (policy.active && policy.dry_run && !policy.profile)
 		end_dry_run();
 	if (!a || !shmb_region_is_owner(shmb_arena_region(a)))
 		return;

@@ -28,14 +28,7 @@ enum { PAGE_BYTES = 4096 };
 
 /* ---- what lies below -------------------------------------------------------------- */
 
-static struct {
-	void *(*malloc)(size_t);
-	void *(*calloc)(size_t, size_t);
-	void *(*realloc)(void *, size_t);
-	void (*free)(void *);
-	void *(*memalign)(size_t, size_t);
-	size_t (*usable_size)(void *);
-} next;
+static struct shim_below next;
 
 static char boot[65536] __attribute__((aligned(16)));
 static atomic_size_t boot_used;
@@ -99,6 +92,16 @@ static size_t next_usable(void *p)
 	return from_boot(p) ? boot_size(p) : next_ready() ? next.usable_size(p) : 0;
 }
 
+bool shim_below_wrap(const struct shim_below *ours, struct shim_below *theirs)
+{
+	if (!next_ready())
+		return false;
+	*theirs = next;
+	next = *ours;
+	next.usable_size = theirs->usable_size;
+	return true;
+}
+
 /* What preload_free() does with a pointer that is not ours. */
 void preload_free_otherwise(void *p)
 {
@@ -120,7 +123,7 @@ static __attribute__((noinline)) struct choice choose_by_rules(size_t size, cons
 	if (c.rule < 0)
 		return c;
 	if (unlikely(policy.dry_run)) {
-		rules_count(c.rule, size);
+		policy.profile ? profile_caller(caller) : rules_count(c.rule, size);
 		return c;
 	}
 	shmb_arena *a = atomic_load_explicit(&shim_arena, memory_order_acquire);

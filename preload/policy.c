@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DEFAULT_PLACE "size=64K.."
@@ -195,6 +196,20 @@ static bool set_run(const char *value)
 	return true;
 }
 
+/* Set by `shmbind profile`. */
+static bool set_profile(const char *value)
+{
+	static char copy[PATH_MAX];
+	struct stat st;
+	if (*value != '/' || !keep_value(copy, sizeof copy, value) || stat(value, &st) || !S_ISDIR(st.st_mode))
+		return refuse("SHMBIND_PROFILE", value, "not the whole path of a directory");
+	if (!site_setup(executable_path))
+		return refuse("SHMBIND_PROFILE", value, "needs glibc 2.35");
+	policy.profile = copy;
+	policy.dry_run = true;
+	return true;
+}
+
 /* A list of globs, separated by ':', over the executable's file name. */
 static bool exe_listed(const char *list)
 {
@@ -229,6 +244,7 @@ static const struct {
 	{"SHMBIND_KEEP", set_keep},
 	{"SHMBIND_DRYRUN", set_dry_run},
 	{"SHMBIND_RUN", set_run}, /* set by `shmbind run` */
+	{"SHMBIND_PROFILE", set_profile},
 };
 enum { KEYS = sizeof keys / sizeof *keys };
 
@@ -267,6 +283,11 @@ bool policy_expand(const char *pattern, char *out, size_t len)
 	}
 	out[n] = 0;
 	return true;
+}
+
+const char *policy_executable(void)
+{
+	return executable_path;
 }
 
 static void find_executable(void)

@@ -6,6 +6,7 @@
  *   rules.c      which requests belong into the region
  *   site.c       whose code asked; symbols.c: in which function
  *   fork.c       which region a process uses: at start, after fork, at its end
+ *   profile.c    what a program allocates, where nothing is placed; record.c, blocks.c
  *   memory.c     what the kernel does to heap memory: madvise, mlockall
  *   limit.c      a program that limits its own address space
  *   deepbind.c   modules that look for libc's malloc first
@@ -33,13 +34,14 @@ struct policy {
 	bool active;
 	bool named_by_pid; /* the region's name has %p */
 	bool keep;
-	bool dry_run;
+	bool dry_run; /* nothing is placed */
 	enum shim_fork fork;
 	enum shim_full full;
 	unsigned log;
 	uint64_t size; /* 0: not said */
 	const char *region, *place;
 	const char *stats, *run; /* NULL: not said */
+	const char *profile;     /* the directory for records; NULL: none, else dry_run is set */
 };
 
 extern struct policy policy;
@@ -49,6 +51,8 @@ bool policy_read(void);
 
 /* Expands %p and %e. False: too long. */
 bool policy_expand(const char *pattern, char *out, size_t len);
+
+const char *policy_executable(void); /* its path */
 
 /* One line on stderr, or where that was taken to, with write(2), from `level` on. */
 extern int shim_say_fd;
@@ -123,6 +127,7 @@ bool site_setup(const char *executable);
 unsigned site_pattern(struct word glob);
 
 void site_find(struct site *s, const void *caller);
+const char *site_object_name(const struct site *s); /* of one that has an object: as the loader has it */
 bool site_named(const struct site *s, unsigned pattern);
 bool site_at(const struct site *s, uint64_t offset);
 bool site_within(const struct site *s, unsigned symbol);
@@ -143,9 +148,29 @@ void symbols_read(void);
 /* Is there a function of that name at `at`, an address in `object`? */
 bool symbol_covers(unsigned symbol, const struct link_map *object, uintptr_t at);
 
-/* ---- interpose.c, for cxx.c ------------------------------------------------ */
+/* ---- interpose.c, for cxx.c and profile.c ----------------------------------- */
 
 void *shim_memalign(size_t align, size_t size, const void *caller);
+
+struct shim_below {
+	void *(*malloc)(size_t);
+	void *(*calloc)(size_t, size_t);
+	void *(*realloc)(void *, size_t);
+	void (*free)(void *);
+	void *(*memalign)(size_t, size_t);
+	size_t (*usable_size)(void *);
+};
+
+/* What is not placed goes to `ours` from now on, but usable_size; *theirs: where it went. False: that is not known yet. */
+bool shim_below_wrap(const struct shim_below *ours, struct shim_below *theirs);
+
+/* ---- profile.c -------------------------------------------------------------- */
+
+/* False: it cannot be done. */
+bool profile_start(void);
+
+/* Who makes the calling thread's next request of what lies below. */
+void profile_caller(const void *caller);
 
 /* ---- fork.c ---------------------------------------------------------------- */
 

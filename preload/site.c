@@ -170,6 +170,11 @@ static const struct link_map *object_at(const void *address)
 
 #endif
 
+const char *site_object_name(const struct site *s)
+{
+	return *s->object->l_name ? s->object->l_name : program;
+}
+
 void site_find(struct site *s, const void *caller)
 {
 	const struct link_map *object = object_at(caller);
@@ -177,7 +182,7 @@ void site_find(struct site *s, const void *caller)
 	s->object = object;
 	s->caller = (uintptr_t)caller;
 	if (object)
-		s->names = names_seen(object, *object->l_name ? object->l_name : program);
+		s->names = names_seen(object, site_object_name(s));
 }
 
 bool site_named(const struct site *s, unsigned pattern)
