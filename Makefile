@@ -120,7 +120,7 @@ $(PRELOAD_SO): $(OBJ) $(PRELOAD_OBJ) $(JE_LIB) preload/preload.map
 
 $(CLI): $(CLI_OBJ) $(LIB_A)
 	$(say) LD $@
-	$(Q)$(CC) $(ALL_LDFLAGS) $(CLI_OBJ) $(LIB_A) -lsmartcols -lm -o $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $(CLI_OBJ) $(LIB_A) -lsmartcols -ldw -lm -o $@
 
 $(BUILD)/examples/%: $(BUILD)/examples/%.o $(LIB_A)
 	$(say) LD $@

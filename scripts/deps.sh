@@ -24,6 +24,7 @@ build() {
 	need ar binutils
 	need_file libc6-dev
 	need_file libsmartcols-dev
+	need_file libdw-dev
 }
 tests() {
 	build

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct verb *const verbs[] = {&verb_run, &verb_ls,  &verb_stats, &verb_blocks,
-                                           &verb_cat, &verb_check, &verb_gc,  &verb_rm};
+static const struct verb *const verbs[] = {&verb_run, &verb_profile, &verb_ls, &verb_stats, &verb_blocks,
+                                           &verb_cat, &verb_check,   &verb_gc, &verb_rm};
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
 static void complain_va(const char *verb, const char *format, va_list ap)
@@ -121,7 +121,7 @@ static void help_all(FILE *to)
 	for (unsigned i = 0; i < VERBS; i++)
 		fprintf(to, "  %-8s %s\n", verbs[i]->name, verbs[i]->purpose);
 	fprintf(to, "\nshmbind help VERB tells more. Exit status: 0 done, 1 failed, 2 not understood,\n"
-	            "3 a check found contradictions; `run` passes its command's on.\n");
+	            "3 a check found contradictions; `run` and `profile` pass their command's on.\n");
 }
 
 static void help_verb(const struct verb *v)
@@ -162,7 +162,8 @@ static int dispatch(int argc, char **argv)
 		complain("", "%s: no such verb; shmbind help lists them", argv[1]);
 		return EXIT_USAGE;
 	}
-	if (argc > 2 && is_help(argv[2]) && (v != &verb_run || *argv[2] == '-')) { /* a command may be named help */
+	bool runs = v == &verb_run || v == &verb_profile;
+	if (argc > 2 && is_help(argv[2]) && (!runs || *argv[2] == '-')) { /* a command may be named help */
 		help_verb(v);
 		return EXIT_OK;
 	}
