@@ -254,7 +254,9 @@ static bool conclude(const char *dir, char **command, int status)
 	struct choice c = {.by_module = said.by_module, .min_bytes = said.min_bytes, .command = command};
 	bool read = profile_load(dir, &p);
 	if (!read || !p.processes_n) {
-		if (read && !not_executed(status))
+		if (read && p.unrecorded)
+			complain("profile", "no process could make its record: is the shm directory full?");
+		else if (read && !not_executed(status))
 			complain("profile", "nothing was recorded: is %s static, privileged, or none of --exe?", command[0]);
 		output_abandon(&rules_file);
 		output_abandon(&report_file);

@@ -126,17 +126,18 @@ bool profile_shown_module(const struct profile *p, unsigned i, struct shown *s)
 
 void profile_choose(const struct profile *p, unsigned top, struct choice *c)
 {
-	unsigned all = c->by_module ? p->modules_n : p->sites_n;
-	c->shown = calloc(top, sizeof *c->shown);
+	unsigned all = c->by_module ? p->modules_n : p->sites_n, rules = 0;
+	c->shown = calloc(top + PROFILE_SITES_FIXED, sizeof *c->shown);
 	for (unsigned i = 0; i < all; i++) {
 		struct shown s;
 		if (!(c->by_module ? profile_shown_module : profile_shown_site)(p, i, &s))
 			continue;
-		if (s.sum->peak < c->min_bytes || c->n == top || !c->shown) {
+		if (s.sum->peak < c->min_bytes || rules == top || !c->shown) {
 			c->left++;
 			continue;
 		}
 		give_name(c, &s);
+		rules += *s.name != 0;
 		c->shown[c->n++] = s;
 	}
 }
