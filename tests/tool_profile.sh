@@ -191,7 +191,7 @@ profile --min-bytes 4K -- "$helper" "${steps[@]}"
 verify '--min-bytes: those with such a peak' [ "$(grep -o '^[^#: ]*: ' "$work/f.rules" | tr -d '\n')" = 'ask_calloc: ask_malloc: ask_pvalloc: ' ]
 profile --top 64 -- "$helper" many
 replay "$helper" many
-verify '--top 64: as many rules as the shim takes, in a file that it takes' [ "$(wc -c <"$work/f.rules" | awk '{print $1 <= 16382}') $(jq length <<<"$expected") $got" = "1 63 $expected" ]
+verify '--top 64: as many rules as the shim takes, in a file that it takes' [ "$(wc -c <"$work/f.rules" | awk '{print $1 <= 16382}') $(jq length <<<"$expected") $got" = "1 64 $expected" ]
 odd="$work/odd; [x] d*r" && mkdir -p "$odd/a" "$odd/b"
 cp "$helper" "$odd/pro file;[1]"
 profile -- "$odd/pro file;[1]" 'malloc/1000*3'
@@ -285,10 +285,17 @@ under() { # under KEY=VALUE...: a program that says hello
 	status=0
 	env LD_PRELOAD="$shim" "$@" /bin/echo hello >"$work/out" 2>"$work/err" || status=$?
 }
-for bad in relative /no/such/dir /etc/passwd ''; do
+for bad in relative '' "/$(printf 'x%.0s' {1..5000})"; do
 	under SHMBIND_PROFILE="$bad"
-	verify "SHMBIND_PROFILE=$bad: one line that names it, and the program runs" \
-		eval '[ "$status $(cat "$work/out")" = "0 hello" ] && [ "$(wc -l <"$work/err")" = 1 ] && grep -qF "SHMBIND_PROFILE=$bad: not the whole path of a directory" "$work/err"'
+	verify "SHMBIND_PROFILE=${bad::20}: one line that names it, and the program runs" \
+		eval '[ "$status $(cat "$work/out")" = "0 hello" ] && [ "$(wc -l <"$work/err")" = 1 ] && grep -qF "SHMBIND_PROFILE=${bad::200}: not the whole path of a directory" "$work/err"'
+done
+for bad in /no/such/dir /etc/passwd; do
+	under SHMBIND_PROFILE="$bad"
+	verify "SHMBIND_PROFILE=$bad: said, and the program runs" \
+		eval '[ "$status $(cat "$work/out")" = "0 hello" ] && [ "$(cat "$work/err")" = "shmbind: profile: no file can be made in $bad; nothing is recorded" ]'
+	under SHMBIND_PROFILE="$bad" SHMBIND_LOG=0
+	verify '  with SHMBIND_LOG=0 not' [ ! -s "$work/err" ]
 done
 mkdir "$work/d"
 under SHMBIND_PROFILE="$work/d" SHMBIND_LOG=2 SHMBIND_PLACE=all SHMBIND_REGION=$name

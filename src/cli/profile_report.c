@@ -77,8 +77,9 @@ void profile_table(const struct profile *p, const struct choice *c, FILE *to)
 		add_line(t, &c->shown[i]);
 	scols_table_set_stream(t, to);
 	table_print(t);
-	fprintf(to, "%s%u process%s: %" PRIu64 " requests, %s in all; peak %s", c->n ? "\n" : "", p->processes_n,
-	        p->processes_n == 1 ? "" : "es", p->sum.requests, human(a, p->sum.bytes), human(b, p->sum.peak));
+	fprintf(to, "%s%u process%s: %" PRIu64 " requests, %s in all; %s %s", c->n ? "\n" : "", p->processes_n,
+	        p->processes_n == 1 ? "" : "es", p->sum.requests, human(a, p->sum.bytes),
+	        p->processes_n == 1 ? "peak" : "the greatest peak", human(b, p->sum.peak));
 	if (c->left)
 		fprintf(to, "; %u %s%s more", c->left, c->by_module ? "module" : "site", c->left == 1 ? "" : "s");
 	fputc('\n', to);
