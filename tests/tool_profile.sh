@@ -2,34 +2,10 @@
 # shmbind profile: what a program of known requests allocates is told exactly,
 # however it ends; the rules that come of it choose the same requests; the
 # program notices nothing.
-set -eu
-cd "$(dirname "$0")/.."
-BUILD=${BUILD:-build} SAN=${SAN:-} CC=${CC:-cc}
-case $SAN in
-address | thread)
-	echo "the sanitizer's runtime must come first and brings its own malloc: no shim beside it"
-	exit 77
-	;;
-esac
-tool=$PWD/$BUILD/shmbind
-shim=$PWD/$BUILD/libshmbind-preload.so
+. "$(dirname "$0")/helpers/script.sh"
+needs_shim
 helper=$PWD/$BUILD/tests/helpers/profile
-name=/shmb-test-$$-profile
-work=$(mktemp -d)
-trap 'rm -rf "$work" /dev/shm/shmbind-profile.test-$$-* /dev/shm/shmb-test-$$-*' EXIT
-ulimit -c 0
-failures=0 rows=0
-
-verify() { # verify TEXT COMMAND...
-	rows=$((rows + 1))
-	if "${@:2}"; then
-		echo "ok   $1"
-	else
-		echo "FAIL $1"
-		[ ! -s "$work/err" ] || head -5 "$work/err" | sed 's/^/     stderr: /'
-		failures=$((failures + 1))
-	fi
-}
+name=${prefix}profile
 
 # profile ARG...: $status, $work/out, $work/err, $work/r.json, $work/f.rules
 profile() {
@@ -51,8 +27,7 @@ row() {
 	if [ "$got" = "[[$3]]" ] && [ $status = 0 ] && [ ! -s "$work/out" ]; then
 		echo "ok   $1: $2 $3"
 	else
-		echo "FAIL $1: $2 should be [[$3]], is $got (status $status) $(head -2 "$work/err")"
-		failures=$((failures + 1))
+		wrong "$1: $2 should be [[$3]], is $got (status $status)" "$(head -2 "$work/err")"
 	fi
 }
 
@@ -227,7 +202,7 @@ verify '  the rules in profile.rules' [ "$(grep -o '^[^#: ]*: ' "$work/profile.r
 verify '  with what is known of each' grep -q '^# 4 requests of 4.9 KiB, 0 by realloc, 19.5 KiB in all$' "$work/profile.rules"
 verify '  and the command' grep -qF "# Written by shmbind profile -- $helper malloc/10000*3 calloc/5000*4 free" "$work/profile.rules"
 (cd "$work" && "$tool" profile --report r.txt -- "$helper" 'malloc/5000*3' >out 2>err)
-verify '  which are replaced by the next' [ "$(grep -o '^[^#: ]*: ' "$work/profile.rules" | tr -d '\n')" = 'ask_malloc: ' ]
+verify '  which the next replaces' [ "$(grep -o '^[^#: ]*: ' "$work/profile.rules" | tr -d '\n')" = 'ask_malloc: ' ]
 verify '--report: the table is there' grep -qE '^14.6 KiB .* ask_malloc' "$work/r.txt"
 echo 'mine: size=1M..' >"$work/profile.rules"
 status=0
@@ -326,6 +301,7 @@ flock 8
 profile -- "$helper" malloc/1
 verify 'what a killed tool left is removed by the next, what a living one holds is not' eval '[ ! -e $stale ] && [ -e $held/1.2 ]'
 exec 8<&-
+rm -rf $held
 profile -- sh -c 'ls -d "$SHMBIND_PROFILE"'
 verify 'the directory is gone at the end' eval '[ -s "$work/out" ] && [ ! -e "$(cat "$work/out")" ]'
 
@@ -364,5 +340,5 @@ same perl -e 'my %h; $h{$_ % 1000} .= "x" x ($_ % 77) for 1 .. 100000; print joi
 	for i in 1 2 3; do seq $((i * 10000)) >f && git add f && git commit -qm "number $i" || exit 1; done)
 same git -C repo log --stat -p
 
-[ $failures = 0 ] || { echo "$failures of $rows rows are wrong"; exit 1; }
-echo "$rows rows hold"
+verify 'at the end nothing is left' nothing_left
+rows_hold
