@@ -340,5 +340,25 @@ same perl -e 'my %h; $h{$_ % 1000} .= "x" x ($_ % 77) for 1 .. 100000; print joi
 	for i in 1 2 3; do seq $((i * 10000)) >f && git add f && git commit -qm "number $i" || exit 1; done)
 same git -C repo log --stat -p
 
+# ---- what the documents show ---------------------------------------------------------------------------------------------
+
+# shown TEXT SCRIPT: it is run, in a directory of its own
+shown() {
+	rm -rf "$work/shown" && mkdir "$work/shown"
+	seq 50000 >"$work/shown/numbers"
+	status=0
+	(cd "$work/shown" && PATH=${tool%/*}:$PATH SHMBIND_REGION=$name bash -e "$2" >"$work/out" 2>"$work/err") || status=$?
+	verify "$1: $(wc -l <"$2") lines" [ $status = 0 ]
+	verify '  the table has what liblzma allocates' grep -qE '^ *[0-9.]+ MiB +[0-9.]+ MiB .* liblzma.so.5\+0x[0-9a-f]+ ' "$work/err"
+	verify '  with rules for it' grep -qE '^liblzma[^:]*: site=liblzma.so.5\+0x[0-9a-f]+$' "$work/shown/xz.rules"
+}
+sed -n '/^## Which allocations/,/^## /p' README.md | sed -n '/^```sh$/,/^```$/p' | sed '1d;$d' >"$work/readme.sh"
+shown 'the commands of README.md' "$work/readme.sh"
+verify '  and the rules placed it' grep -qE '^ +1 +[0-9.]+ MiB +0  liblzma[^:]*: site=liblzma' "$work/err"
+verify '  the rule shown there has the form of a rule' \
+	grep -qxE "$(sed -n 's/^\(liblzma.so.5-\)[0-9a-f]*\(: site=liblzma.so.5+0x\)[0-9a-f]*$/\1HEX\2HEX/p' README.md | sed 's/+/\\+/; s/HEX/[0-9a-f]+/g')" "$work/shown/xz.rules"
+grep -E '^\$ shmbind (profile|run .*xz.rules)' docs/man/shmbind.1 | sed 's/^\$ //; s/\\-/-/g' >"$work/page.sh"
+shown 'the commands of shmbind(1)' "$work/page.sh"
+
 verify 'at the end nothing is left' nothing_left
 rows_hold
