@@ -51,6 +51,8 @@ row 'the peak of the program is not that of the site' ask_calloc 1,500,0,500,0,0
 row '  but what others had then' ask_malloc 2,3000,0,3000,3000,0,0,1000,2000 malloc/1000 calloc/500 free malloc/2000 'free*2'
 row '100000 blocks at once' ask_malloc 100000,1000000,0,1000000,1000000,0,0,10,10 'malloc/10*100000' 'free*100000'
 row '  and in the other order' ask_malloc 200000,1000000,0,500000,500000,0,0,5,5 'malloc/5*50000' 'free*50000' 'malloc/5*100000' 'free*100000' 'malloc/5*50000' 'free*50000'
+profile -- "$helper" 'random/16*400000'
+verify 'made and freed at random: none lost from sight' [ "$(tells ask_malloc live live_bytes 'requests > 200000' 'peak > 30000')" = '[[0,0,true,true]]' ]
 profile -- "$helper" 'churn/100*4'
 verify 'four threads, each frees what another made: 40000 requests, none left' [ "$(tells ask_churn requests bytes live live_bytes)" = '[[40000,4000000,0,0]]' ]
 verify '  of 64 blocks and four more at most' [ "$(jq '.sites[] | select(.function == "ask_churn") | .peak <= 6800 and .peak >= 100' "$work/r.json")" = true ]
@@ -304,6 +306,30 @@ exec 8<&-
 rm -rf $held
 profile -- sh -c 'ls -d "$SHMBIND_PROFILE"'
 verify 'the directory is gone at the end' eval '[ -s "$work/out" ] && [ ! -e "$(cat "$work/out")" ]'
+
+# ---- strangers' records ------------------------------------------------------------------------------------------------
+
+cat >"$work/strange.py" <<-'END'
+	import os, random, struct
+	dir = os.environ["SHMBIND_PROFILE"]
+	good = open(os.path.join(dir, os.listdir(dir)[0]), "rb").read(2 << 20)
+	random.seed(1)
+	for i in range(60):
+	    bad = bytearray(good)
+	    for _ in range(random.choice([1, 10, 1000])):
+	        at = random.randrange(random.choice([600, 8192, len(bad)])) & ~7 # the header is what is believed most
+	        if at >= 8: bad[at:at + 8] = random.choice([b"\xff" * 8, os.urandom(8), struct.pack("<II", 3, 70)])
+	    open(f"{dir}/bad{i}", "wb").write(bad[:random.choice([len(bad), 100, 5000, 200000])])
+	open(dir + "/empty", "wb")
+	os.mkdir(dir + "/directory")
+	os.mkfifo(dir + "/fifo")
+	os.symlink("/etc/passwd", dir + "/link")
+END
+(cd "$work" && "$tool" profile --json --report r.json --output f.rules --min-bytes 0 -- /usr/bin/python3 strange.py >out 2>err) && status=0 || status=$?
+verify 'records that make no sense: told of, and what makes sense is read' [ "$status $(whole '.unrecorded >= 4 and (.processes | length >= 1)')" = '0 true' ]
+(cd "$work" && "$tool" profile -- /usr/bin/python3 strange.py >out 2>err) && status=0 || status=$?
+verify '  as a table, too' eval '[ $status = 0 ] && grep -q "of which there is no record" "$work/err"'
+verify '  and are removed' [ -z "$(compgen -G '/dev/shm/shmbind-profile.*/directory')" ]
 
 # ---- real programs -----------------------------------------------------------------------------------------------------
 

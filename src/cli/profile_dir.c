@@ -25,8 +25,8 @@ static void empty(int dir)
 	if (!d)
 		return;
 	for (struct dirent *e; (e = readdir(d));)
-		if (e->d_name[0] != '.')
-			(void)unlinkat(dir, e->d_name, 0);
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && unlinkat(dir, e->d_name, 0))
+			(void)unlinkat(dir, e->d_name, AT_REMOVEDIR);
 	closedir(d);
 }
 

@@ -9,6 +9,7 @@
 #include <elfutils/libdwfl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef char *demangle_fn(const char *mangled, char *buf, size_t *len, int *status);
 
@@ -61,15 +62,22 @@ static void name_sites(struct profile *p, int module, Dwfl_Module *m)
 			name_site(m, bias, &p->sites[i]);
 }
 
+/* Else opening it may wait for ever: the names come from strangers. */
+static bool is_file(const char *path)
+{
+	struct stat st;
+	return !stat(path, &st) && S_ISREG(st.st_mode);
+}
+
 void profile_symbols(struct profile *p)
 {
 	static const Dwfl_Callbacks callbacks = {.find_elf = dwfl_build_id_find_elf,
 	                                         .find_debuginfo = dwfl_standard_find_debuginfo,
 	                                         .section_address = dwfl_offline_section_address};
 	for (unsigned i = 0; i < p->modules_n; i++) {
-		Dwfl *d = dwfl_begin(&callbacks);
+		Dwfl *d = is_file(p->modules[i].path) ? dwfl_begin(&callbacks) : NULL;
 		if (!d)
-			return;
+			continue;
 		dwfl_report_begin(d);
 		Dwfl_Module *m = dwfl_report_offline(d, "", p->modules[i].path, -1);
 		dwfl_report_end(d, NULL, NULL);

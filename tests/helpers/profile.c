@@ -25,6 +25,7 @@
  *   chroot                     a child in an empty root forks one that does malloc/88
  *   close                      all descriptors from 3 up
  *   _exit  abort  kill         by which the program ends
+ *   random/SIZE                COUNT times, one of 4096 places gets a block or loses it; then all do
  *   many                       a function per request: 20000 of 24 bytes
  */
 #include "preload_util.h"
@@ -275,6 +276,21 @@ static void too_much(void)
 	free(p);
 }
 
+static void at_random(size_t n, long count)
+{
+	static void *places[4096];
+	uint64_t x = 1;
+	for (long i = 0; i < count; i++) {
+		x = x * 6364136223846793005 + 1442695040888963407;
+		void **place = &places[x >> 52];
+		if (*place)
+			free(*place);
+		*place = *place ? NULL : ask_malloc(n);
+	}
+	for (unsigned i = 0; i < 4096; i++)
+		free(places[i]);
+}
+
 static void one_block(const char *what, size_t n)
 {
 	static const struct {
@@ -336,6 +352,8 @@ static void plain_step(char *text)
 	text[strcspn(text, "*/")] = 0;
 	if (!strcmp(text, "churn"))
 		churn_all(n, count);
+	else if (!strcmp(text, "random"))
+		at_random(n, count);
 	else if (!strcmp(text, "signals"))
 		signals(count);
 	else
