@@ -92,7 +92,7 @@ watch_peak() {
 once() {
 	local from now=$work/now limit
 	limit=$(head_of "$p" limit)
-	rm -rf "$now" && mkdir -p "$now/cwd" "$now/stats" && chmod 1777 "$now/stats" "$now/cwd"
+	rm -rf "$now" "$work/stats" && mkdir -p "$now/cwd" "$work/stats" && chmod 1777 "$work/stats" "$now/cwd"
 	echo 0 >"$work/peak"
 	watch_peak &
 	local watcher=$!
@@ -103,6 +103,10 @@ once() {
 	echo $status >"$now/status"
 	took=$((($(date +%s%N) - from) / 1000000))
 	kill $watcher && wait $watcher 2>/dev/null || true
+	for _ in {1..50}; do # some programs' helpers end a little after them
+		[ -n "$(regions)" ] || break
+		sleep 0.1
+	done
 }
 keep_as() { rm -rf "${work:?}/$1" && mv "$work/now" "$work/$1"; }
 
@@ -127,19 +131,19 @@ verdict() { # of $work/with against $work/without
 # ---- figures, from what the processes wrote of their regions at exit ----------------------------------
 
 placed() {
-	find "$work/with/stats" -type f -exec cat {} + | jq -s '[.[].rules[] | select(.places) | .hits - .fallbacks] | add // 0'
+	find "$work/stats" -type f -exec cat {} + | jq -s '[.[].rules[] | select(.places) | .hits - .fallbacks] | add // 0'
 }
 # A process that is quicker than the watch has at its end what it had last.
 peak() {
 	local last
-	last=$(find "$work/with/stats" -type f -exec cat {} + |
+	last=$(find "$work/stats" -type f -exec cat {} + |
 		jq -s '[.[] | (.small_units + .large_units + .populated_free_units) * 65536] | max // 0')
 	echo $((last > $(cat "$work/peak") ? last : $(cat "$work/peak")))
 }
 
 with() { # with LABEL OPTION...
 	local result
-	once "$tool" run --log 0 --region "$prefix%p" --stats "$work/now/stats/%p.json" "${@:2}" --
+	once "$tool" run --log 0 --region "$prefix%p" --stats "$work/stats/%p.json" "${@:2}" --
 	keep_as with
 	result=$(verdict)
 	rows=$((rows + 1))
