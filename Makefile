@@ -56,8 +56,9 @@ help:
 ## make demo       install what is missing, build, and watch an unmodified program's buffers
 ## make check      install what is missing, build, run every test
 ## make crash-sweep  every point of every operation; make storm: 10,000 kills
-## make programs   install forty programs and compare each with itself under the shim
+## make programs   install three dozen programs and compare each with itself under the shim
 ## make bench      measure beside other allocators, interleaved, in one sitting
+## make bench-programs  whole programs under the shim, under jemalloc and alone
 ## make install    PREFIX=/usr/local DESTDIR=
 ## make uninstall  removes what install put there
 ## make check-layers | check-symbols   what `check` also runs
@@ -173,6 +174,9 @@ demo: $(BUILD)/.deps-test all
 bench: $(BUILD)/.deps-bench all
 	@$(MAKE) --no-print-directory -C bench BUILD=../$(BUILD)
 
+bench-programs: $(BUILD)/.deps-programs $(BUILD)/.deps-bench all
+	@BUILD=$(BUILD) bench/programs
+
 # ---- installing
 install: all
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
@@ -205,7 +209,7 @@ clean:
 distclean: clean
 	rm -rf build
 
-.PHONY: all help check programs crash-sweep storm build-tests check-layers check-symbols demo bench install uninstall dist clean distclean
+.PHONY: all help check programs crash-sweep storm build-tests check-layers check-symbols demo bench bench-programs install uninstall dist clean distclean
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(TESTS:%=%.d) $(HELPERS:%=%.d) $(EXAMPLES:%=%.d)

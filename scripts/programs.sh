@@ -3,6 +3,7 @@
 # make and their exit status are the same as without, and nothing is left.
 #
 #   programs.sh [--check] [PROGRAM...]
+#   programs.sh --inputs DIRECTORY     only makes what they read, for bench/programs
 #
 # Without names: all of tests/programs, or with --check those that `make check`
 # runs and this machine has. Each is a bash script that runs in an empty
@@ -173,6 +174,11 @@ run_program() {
 
 # ---- which ---------------------------------------------------------------------------------------------
 
+if [ "${1:-}" = --inputs ]; then
+	in=$2
+	make_inputs
+	exit
+fi
 checking=
 if [ "${1:-}" = --check ]; then checking=yes && shift; fi
 chosen=("$@")
