@@ -56,7 +56,9 @@ help:
 ## make demo       install what is missing, build, and watch an unmodified program's buffers
 ## make check      install what is missing, build, run every test
 ## make crash-sweep  every point of every operation; make storm: 10,000 kills
+## make programs   install three dozen programs and compare each with itself under the shim
 ## make bench      measure beside other allocators, interleaved, in one sitting
+## make bench-programs  whole programs under the shim, under jemalloc and alone
 ## make install    PREFIX=/usr/local DESTDIR=
 ## make uninstall  removes what install put there
 ## make check-layers | check-symbols   what `check` also runs
@@ -75,6 +77,10 @@ $(BUILD)/.deps: scripts/deps.sh
 $(BUILD)/.deps-test: scripts/deps.sh
 	@mkdir -p $(BUILD)
 	@scripts/deps.sh test
+	@touch $@
+$(BUILD)/.deps-programs: scripts/deps.sh $(wildcard tests/programs/*)
+	@mkdir -p $(BUILD)
+	@scripts/deps.sh programs
 	@touch $@
 $(BUILD)/.deps-bench: scripts/deps.sh
 	@mkdir -p $(BUILD)
@@ -153,6 +159,9 @@ crash-sweep: build-tests
 storm: build-tests
 	$(BUILD)/tests/crash_storm --kills 10000
 
+programs: $(BUILD)/.deps-programs all
+	@BUILD=$(BUILD) SAN=$(SAN) scripts/programs.sh
+
 check-layers:
 	@scripts/check-layers.sh '$(LAYER_0)' '$(LAYER_1)' '$(LAYER_2)' '$(LAYER_3)' '$(LAYER_4)' '$(LAYER_5)' '$(LAYER_6)' '$(LAYER_7)'
 
@@ -164,6 +173,9 @@ demo: $(BUILD)/.deps-test all
 
 bench: $(BUILD)/.deps-bench all
 	@$(MAKE) --no-print-directory -C bench BUILD=../$(BUILD)
+
+bench-programs: $(BUILD)/.deps-programs $(BUILD)/.deps-bench all
+	@BUILD=$(BUILD) bench/programs
 
 # ---- installing
 install: all
@@ -197,7 +209,7 @@ clean:
 distclean: clean
 	rm -rf build
 
-.PHONY: all help check crash-sweep storm build-tests check-layers check-symbols demo bench install uninstall dist clean distclean
+.PHONY: all help check programs crash-sweep storm build-tests check-layers check-symbols demo bench bench-programs install uninstall dist clean distclean
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(TESTS:%=%.d) $(HELPERS:%=%.d) $(EXAMPLES:%=%.d)

@@ -4,6 +4,7 @@
 #
 #   deps.sh build    what `make all` needs
 #   deps.sh test     that, and what `make check` and `make demo` run
+#   deps.sh programs  that, and what the heads of tests/programs name
 #   deps.sh bench    that, and the allocators `make bench` compares with
 set -eu
 
@@ -13,6 +14,23 @@ need() { # need COMMAND PACKAGE
 }
 need_file() { # need_file PACKAGE: a package without a command to look for
 	dpkg-query -W -f='${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed || want="$want $1"
+}
+
+# Names in the head of a program, "THING:PACKAGE": a command, or a pattern for a path.
+program_needs() { # program_needs PROGRAM
+	set -f
+	# shellcheck disable=SC2013 # words
+	for pair in $(sed -n '/^[^#]/q; s/^# needs: *//p' "$1"); do
+		case $pair in
+		/*)
+			set +f
+			for path in ${pair%:*}; do [ -e "$path" ] || want="$want ${pair##*:}"; done
+			set -f
+			;;
+		*) need "${pair%:*}" "${pair##*:}" ;;
+		esac
+	done
+	set +f
 }
 
 build() {
@@ -40,6 +58,17 @@ tests() {
 	need nm binutils
 	need ps procps
 	need man man-db
+	need_file python3-numpy # examples/watch_array.py
+	need lua5.4 lua5.4
+	need redis-server redis-server
+	need redis-benchmark redis-tools
+	need memcached memcached
+}
+programs() {
+	tests
+	for program in "$(dirname "$0")"/../tests/programs/*; do
+		program_needs "$program"
+	done
 }
 bench() {
 	tests
@@ -53,8 +82,9 @@ bench() {
 case "${1:-}" in
 build) build ;;
 test) tests ;;
+programs) programs ;;
 bench) bench ;;
-*) echo "usage: deps.sh build|test|bench" >&2; exit 2 ;;
+*) echo "usage: deps.sh build|test|programs|bench" >&2; exit 2 ;;
 esac
 
 [ -n "$want" ] || exit 0

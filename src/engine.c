@@ -112,6 +112,17 @@ static bool hook_merge(extent_hooks_t *hooks, void *a, size_t asize, void *b, si
 
 /* ---- shards ---------------------------------------------------------------------- */
 
+/*
+ * fork runs the handlers that were registered last first. jemalloc's, which
+ * lock what is locked inside of everything else, are registered by its first
+ * call: in the shim its own constructor would come after the one that opens.
+ */
+void engine_setup(void)
+{
+	volatile size_t asked = shmb_je_nallocx(1, 0); /* declared to be pure: left out if nobody wants to know */
+	(void)asked;
+}
+
 static struct engine *engine_make(struct shmb_arena *a)
 {
 	struct engine *none = NULL;

@@ -49,6 +49,7 @@ __attribute__((destructor(102))) static void leave(void)
 
 static void setup(void)
 {
+	engine_setup();
 	context_setup();
 	lease_setup();
 	ASSERT(pthread_atfork(setup_lock, setup_unlock, fork_child) == 0);
