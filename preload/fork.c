@@ -151,7 +151,7 @@ static void fork_prepare(void)
 	shmb_arena *a = atomic_load(&shim_arena);
 	fork_error = 0;
 	if (a && policy.fork == FORK_COPY)
-		fork_error = preload_snapshot_take(a, &fork_snapshot);
+		fork_error = preload_snapshot_take(a, &fork_snapshot, true);
 }
 
 static void fork_parent(void)

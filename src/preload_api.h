@@ -17,14 +17,17 @@ struct snapshot {
 	void *memory; /* NULL: none */
 	size_t size;
 	bool packed;
+	bool moment; /* writes of other threads were held: it is of one moment */
 };
 
 /*
  * Copies every live page of `a`, data first and tables last, so that each
  * block that a copied pointer leads to is known. Other threads may write
- * meanwhile: each page is as it was at some moment during the call.
+ * meanwhile: each page is as it was at some moment during the call. With
+ * `moment` all pages are as they were at one, for all writes of this process,
+ * where that can be had; some writes of the kernel fail then (freeze.c).
  */
-int preload_snapshot_take(shmb_arena *a, struct snapshot *s);
+int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment);
 
 /* In the parent, after the fork. */
 void preload_snapshot_discard(struct snapshot *s);
