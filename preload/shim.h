@@ -6,6 +6,8 @@
  *   rules.c      which requests belong into the region
  *   site.c       whose code asked; symbols.c: in which function
  *   fork.c       which region a process uses: at start, after fork, at its end
+ *   atfork.c     its handlers before all others'
+ *   unheld.c     what must not be write-protected
  *   memory.c     what the kernel does to heap memory: madvise, mlockall
  *   limit.c      a program that limits its own address space
  *   deepbind.c   modules that look for libc's malloc first
@@ -26,7 +28,7 @@
 
 /* ---- policy.c ------------------------------------------------------------- */
 
-enum shim_fork { FORK_COPY, FORK_SHARE, FORK_DENY };
+enum shim_fork { FORK_COPY, FORK_PAGES, FORK_SHARE, FORK_DENY };
 enum shim_full { FULL_FALLBACK, FULL_ENOMEM, FULL_ABORT };
 
 struct policy {
@@ -155,6 +157,9 @@ extern shmb_arena *_Atomic shim_arena;
 /* Where there is none: the one that this process may open now, or NULL. */
 shmb_arena *shim_arena_late(void);
 
+/* Once, at the first of all calls that register handlers, or at the start. Only where the shim is active. */
+void shim_handle_forks(void);
+
 /* A chosen request found no room. True: the ordinary heap may serve it. */
 bool shim_full(shmb_arena *a, unsigned rule);
 
@@ -169,6 +174,11 @@ const struct shim_entry *shim_entries(void);
 
 /* Modules that are loaded with RTLD_DEEPBIND find our entry points, not libc's. */
 void shim_reach_deepbind(void);
+
+/* ---- unheld.c --------------------------------------------------------------- */
+
+/* False: the kernel writes to the program's memory in ways that fail where other writes wait. */
+bool shim_may_hold_writes(void);
 
 /* ---- stderr.c --------------------------------------------------------------- */
 

@@ -110,6 +110,12 @@ static bool hook_merge(extent_hooks_t *hooks, void *a, size_t asize, void *b, si
 	return ((uintptr_t)a - base) >> UNIT_SHIFT != ((uintptr_t)b - base) >> UNIT_SHIFT ? HOOK_REFUSED : HOOK_OK;
 }
 
+void engine_setup(void)
+{
+	uint64_t epoch = 1;
+	(void)shmb_je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
+}
+
 /* ---- shards ---------------------------------------------------------------------- */
 
 static struct engine *engine_make(struct shmb_arena *a)

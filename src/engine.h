@@ -10,6 +10,9 @@
 
 enum { ENGINE_SHARDS = 8 }; /* jemalloc arenas a process uses for one of ours, at most */
 
+/* Sets jemalloc up, and so registers its fork handlers. */
+void engine_setup(void);
+
 /* An arena's engine is made with the first small block that this process asks of it. */
 
 /* Forgets the spans and destroys the jemalloc arenas. In a forked child only the former. */

@@ -13,6 +13,7 @@
 #include "format.h"
 #include "heap.h"
 #include "page.h"
+#include "preload_api.h"
 #include "slot.h"
 #include "sys.h"
 #include "tenure.h"
@@ -49,6 +50,7 @@ __attribute__((destructor(102))) static void leave(void)
 
 static void setup(void)
 {
+	engine_setup();
 	context_setup();
 	lease_setup();
 	ASSERT(pthread_atfork(setup_lock, setup_unlock, fork_child) == 0);
@@ -168,10 +170,15 @@ static struct shmb_arena *handle_new(void)
 	return NULL;
 }
 
-int shmb_arena_open(const char *name, const shmb_options *opt, shmb_arena **out)
+void preload_handle_forks(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	pthread_once(&once, setup);
+}
+
+int shmb_arena_open(const char *name, const shmb_options *opt, shmb_arena **out)
+{
+	preload_handle_forks();
 	setup_lock();
 	struct shmb_arena *a = handle_new();
 	int err = a ? open_locked(a, name, opt) : EMFILE;

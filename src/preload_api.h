@@ -29,6 +29,9 @@ struct snapshot {
  */
 int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment);
 
+/* Registers the library's fork handlers now: those that are registered later are called before them, and then after. */
+void preload_handle_forks(void);
+
 /* In the parent, after the fork. */
 void preload_snapshot_discard(struct snapshot *s);
 
