@@ -21,6 +21,33 @@ extern void *__dso_handle __attribute__((visibility("hidden"))); /* this object,
 #define EXPORT __attribute__((visibility("default")))
 EXPORT atfork_fn __register_atfork;
 
+/*
+ * The engine's handlers write to some thirty pages before a fork and after it,
+ * in the parent and in the child, and each is copied then. Where there is no
+ * other thread its locks are free anyway; without a region nobody uses it.
+ */
+static struct {
+	void (*prepare)(void), (*parent)(void), (*child)(void);
+} engine;
+
+static void engine_prepare(void)
+{
+	if (shim_fork_locks())
+		engine.prepare();
+}
+
+static void engine_parent(void)
+{
+	if (shim_fork_locks())
+		engine.parent();
+}
+
+static void engine_child(void)
+{
+	if (shim_fork_locks())
+		engine.child();
+}
+
 /* What pthread_atfork() is, in every object. Before libc is set up there is no environment to go by. */
 EXPORT int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *object)
 {
@@ -31,5 +58,9 @@ EXPORT int __register_atfork(void (*prepare)(void), void (*parent)(void), void (
 		return ENOSYS;
 	if (environ && object != __dso_handle) /* jemalloc's own call is in the middle of its set-up */
 		shim_handle_forks();
+	if (preload_is_engine(prepare)) {
+		engine.prepare = prepare, engine.parent = parent, engine.child = child;
+		return real(engine_prepare, engine_parent, engine_child, object);
+	}
 	return real(prepare, parent, child, object);
 }

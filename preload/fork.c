@@ -40,7 +40,8 @@ static atomic_bool said_full;
 static bool started; /* before that a library's constructor may fork */
 static int stderr_fd = -1;      /* for the end: many programs close theirs before */
 static struct stat stderr_file; /* what it was: the program may close it and the number come back */
-static pthread_mutex_t forks = PTHREAD_MUTEX_INITIALIZER; /* held from prepare on, until after */
+static pthread_mutex_t forks = PTHREAD_MUTEX_INITIALIZER; /* for what follows, of several threads that fork */
+static bool alone;
 static struct snapshot fork_snapshot;
 static int fork_error;
 
@@ -150,24 +151,36 @@ bool shim_full(shmb_arena *a, unsigned rule)
 
 static void fork_prepare(void)
 {
-	pthread_mutex_lock(&forks); /* of several threads */
+	bool now = preload_fork_alone();
+	if (alone != now) /* each store may copy a page of the parent's and the child's */
+		alone = now;
+	if (!now)
+		pthread_mutex_lock(&forks);
 	shmb_arena *a = atomic_load(&shim_arena);
-	fork_error = 0;
+	if (fork_error)
+		fork_error = 0;
 	if (a && (policy.fork == FORK_COPY || policy.fork == FORK_PAGES))
-		fork_error = preload_snapshot_take(a, &fork_snapshot, policy.fork == FORK_COPY && shim_may_hold_writes());
+		fork_error = preload_snapshot_take(a, &fork_snapshot, policy.fork == FORK_COPY && !alone && shim_may_hold_writes());
+}
+
+bool shim_fork_locks(void)
+{
+	return policy.active && !alone;
 }
 
 static void fork_parent(void)
 {
 	preload_snapshot_discard(&fork_snapshot);
-	pthread_mutex_unlock(&forks);
+	if (!alone)
+		pthread_mutex_unlock(&forks);
 }
 
 static void fork_child(void)
 {
 	shmb_arena *a = atomic_load(&shim_arena);
 	atomic_flag_clear(&opening);
-	pthread_mutex_unlock(&forks);
+	if (!alone)
+		pthread_mutex_unlock(&forks);
 	if (policy.fork == FORK_SHARE || !started)
 		return;
 	arena_set(NULL);

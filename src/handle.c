@@ -28,13 +28,25 @@ enum { ARENAS = 64 };
 static struct shmb_arena arenas[ARENAS];
 static unsigned next_handle, handles_used; /* the latter: arenas from there on were never open */
 
+static void fork_prepare(void)
+{
+	if (!forks_alone)
+		setup_lock();
+}
+
+static void fork_done(void)
+{
+	if (!forks_alone)
+		setup_unlock();
+}
+
 static void fork_child(void)
 {
 	for (unsigned i = 0; i < handles_used; i++)
 		if (arenas[i].region)
 			tenure_forget(&arenas[i]);
 	context_forget();
-	setup_unlock();
+	fork_done();
 }
 
 /*
@@ -53,7 +65,7 @@ static void setup(void)
 	engine_setup();
 	context_setup();
 	lease_setup();
-	ASSERT(pthread_atfork(setup_lock, setup_unlock, fork_child) == 0);
+	ASSERT(pthread_atfork(fork_prepare, fork_done, fork_child) == 0);
 }
 
 /* ---- opening ----------------------------------------------------------------------- */
@@ -168,6 +180,14 @@ static struct shmb_arena *handle_new(void)
 			return &arenas[i];
 	}
 	return NULL;
+}
+
+bool preload_fork_alone(void)
+{
+	bool now = sys_threads() == 1;
+	if (forks_alone != now) /* a store may copy a page */
+		forks_alone = now;
+	return now;
 }
 
 void preload_handle_forks(void)

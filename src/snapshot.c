@@ -417,7 +417,7 @@ int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment)
 {
 	struct copier c = {.a = a};
 	source_open(&c);
-	int err = mirror_take(&c, a, s, moment && sys_threads() != 1);
+	int err = mirror_take(&c, a, s, moment);
 	s->packed = err != 0;
 	if (err) {
 		preload_snapshot_discard(s);
@@ -431,8 +431,9 @@ int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment)
 
 void preload_snapshot_discard(struct snapshot *s)
 {
-	if (s->memory)
-		ASSERT(sys_unmap(s->memory, s->size) == 0);
+	if (!s->memory)
+		return;
+	ASSERT(sys_unmap(s->memory, s->size) == 0);
 	s->memory = NULL;
 }
 
