@@ -30,7 +30,7 @@ LAYER_2 := region reaper raw format
 LAYER_3 := arena slot lock span page
 LAYER_4 := engine orphan ref misuse
 LAYER_5 := context magazine boxes directory recover evict tenure
-LAYER_6 := large heap box handle snapshot absent zero
+LAYER_6 := large heap box handle freeze snapshot absent zero
 LAYER_7 := out view stats info check
 LAYERS := $(LAYER_0) $(LAYER_1) $(LAYER_2) $(LAYER_3) $(LAYER_4) $(LAYER_5) $(LAYER_6) $(LAYER_7)
 

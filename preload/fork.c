@@ -2,8 +2,8 @@
  * fork.c - which region this process uses: opened at start, left to the
  * parent at fork, counted out at the end.
  *
- * copy (default): the child gets a private snapshot of the parent's blocks in
- * the region's place and issues nothing more from it. Its own chosen requests
+ * copy (default), pages: the child gets a private snapshot of the parent's blocks
+ * in the region's place and issues nothing more from it. Its own chosen requests
  * go to a region of its own: where the name has %p at once, else once the
  * name is free. It is opened at the first such request, so that a child that
  * only execs pays nothing for it.
@@ -37,8 +37,11 @@ static atomic_flag opening = ATOMIC_FLAG_INIT;
 static atomic_bool may_open_late;
 static atomic_uint late_requests;
 static atomic_bool said_full;
+static bool started; /* before that a library's constructor may fork */
 static int stderr_fd = -1;      /* for the end: many programs close theirs before */
 static struct stat stderr_file; /* what it was: the program may close it and the number come back */
+static pthread_mutex_t forks = PTHREAD_MUTEX_INITIALIZER; /* for what follows, of several threads that fork */
+static bool alone;
 static struct snapshot fork_snapshot;
 static int fork_error;
 
@@ -148,22 +151,37 @@ bool shim_full(shmb_arena *a, unsigned rule)
 
 static void fork_prepare(void)
 {
+	bool now = preload_fork_alone();
+	if (alone != now) /* each store may copy a page of the parent's and the child's */
+		alone = now;
+	if (!now)
+		pthread_mutex_lock(&forks);
 	shmb_arena *a = atomic_load(&shim_arena);
-	fork_error = 0;
-	if (a && policy.fork == FORK_COPY)
-		fork_error = preload_snapshot_take(a, &fork_snapshot);
+	if (fork_error)
+		fork_error = 0;
+	if (a && (policy.fork == FORK_COPY || policy.fork == FORK_PAGES))
+		fork_error = preload_snapshot_take(a, &fork_snapshot, policy.fork == FORK_COPY && !alone && shim_may_hold_writes());
+}
+
+bool shim_fork_locks(void)
+{
+	return policy.active && !alone;
 }
 
 static void fork_parent(void)
 {
 	preload_snapshot_discard(&fork_snapshot);
+	if (!alone)
+		pthread_mutex_unlock(&forks);
 }
 
 static void fork_child(void)
 {
 	shmb_arena *a = atomic_load(&shim_arena);
 	atomic_flag_clear(&opening);
-	if (policy.fork == FORK_SHARE)
+	if (!alone)
+		pthread_mutex_unlock(&forks);
+	if (policy.fork == FORK_SHARE || !started)
 		return;
 	arena_set(NULL);
 	atomic_store(&may_open_late, true);
@@ -177,6 +195,21 @@ static void fork_child(void)
 		shim_say(0, "fork: no memory for the child's copy of the region");
 		_exit(127);
 	}
+}
+
+/* The library's own come before these: its locks are taken after the snapshot, and are free again in the child. */
+void shim_handle_forks(void)
+{
+	static bool begun;
+	if (begun || !policy_read())
+		return;
+	begun = true;
+	if (policy.dry_run) {
+		(void)pthread_atfork(NULL, NULL, rules_uncount);
+		return;
+	}
+	preload_handle_forks();
+	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
 
 /* ---- start and end ----------------------------------------------------------------- */
@@ -223,16 +256,16 @@ __attribute__((constructor)) static void shim_start(void)
 		return;
 	}
 	keep_stderr();
+	shim_handle_forks();
 	if (policy.dry_run) { /* no size goes the hot path, so that all are counted */
 		shim_say(1, "dry run: nothing is placed; counting what %.100s would place", policy.place);
-		(void)pthread_atfork(NULL, NULL, rules_uncount);
 		return;
 	}
 	preload_place_sizes(rules_place_all, rules_first);
 	(void)open_region(1);
+	started = true;
 	shim_reach_deepbind();
 	(void)at_quick_exit(shim_leave); /* runs before the library's own, which unlinks */
-	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
 
 static void write_all(void *opaque, const char *text)

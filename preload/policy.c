@@ -130,13 +130,13 @@ static bool set_region(const char *value)
 
 static bool set_fork(const char *value)
 {
-	static const char *const words[] = {"copy", "share", "deny"};
-	for (unsigned i = 0; i < 3; i++)
+	static const char *const words[] = {"copy", "pages", "share", "deny"};
+	for (unsigned i = 0; i < 4; i++)
 		if (!strcmp(value, words[i])) {
 			policy.fork = (enum shim_fork)i;
 			return true;
 		}
-	return refuse("SHMBIND_FORK", value, "none of copy, share, deny");
+	return refuse("SHMBIND_FORK", value, "none of copy, pages, share, deny");
 }
 
 static bool set_full(const char *value)
@@ -297,7 +297,7 @@ static void find_executable(void)
 	snprintf(executable, sizeof executable, "%.200s", base);
 }
 
-bool policy_read(void)
+static bool read_all(void)
 {
 	if (getauxval(AT_SECURE))
 		return false;
@@ -311,8 +311,15 @@ bool policy_read(void)
 		if (i == 1 && !keys_known())
 			return false;
 	}
-	if (!policy.place && !set_place(DEFAULT_PLACE))
-		return false;
-	policy.active = true;
-	return true;
+	return policy.place || set_place(DEFAULT_PLACE);
+}
+
+bool policy_read(void)
+{
+	static bool done;
+	if (!done) {
+		done = true;
+		policy.active = read_all();
+	}
+	return policy.active;
 }

@@ -7,6 +7,8 @@
  *   site.c       whose code asked; symbols.c: in which function
  *   fork.c       which region a process uses: at start, after fork, at its end
  *   profile.c    what a program allocates, where nothing is placed; record.c, blocks.c
+ *   atfork.c     its handlers before all others'
+ *   unheld.c     what must not be write-protected
  *   memory.c     what the kernel does to heap memory: madvise, mlockall
  *   limit.c      a program that limits its own address space
  *   deepbind.c   modules that look for libc's malloc first
@@ -27,7 +29,7 @@
 
 /* ---- policy.c ------------------------------------------------------------- */
 
-enum shim_fork { FORK_COPY, FORK_SHARE, FORK_DENY };
+enum shim_fork { FORK_COPY, FORK_PAGES, FORK_SHARE, FORK_DENY };
 enum shim_full { FULL_FALLBACK, FULL_ENOMEM, FULL_ABORT };
 
 struct policy {
@@ -180,6 +182,12 @@ extern shmb_arena *_Atomic shim_arena;
 /* Where there is none: the one that this process may open now, or NULL. */
 shmb_arena *shim_arena_late(void);
 
+/* Once, at the first of all calls that register handlers, or at the start. Only where the shim is active. */
+void shim_handle_forks(void);
+
+/* Between the handlers before a fork and those after it: may locks be other threads', so that they are to be taken? */
+bool shim_fork_locks(void);
+
 /* A chosen request found no room. True: the ordinary heap may serve it. */
 bool shim_full(shmb_arena *a, unsigned rule);
 
@@ -194,6 +202,11 @@ const struct shim_entry *shim_entries(void);
 
 /* Modules that are loaded with RTLD_DEEPBIND find our entry points, not libc's. */
 void shim_reach_deepbind(void);
+
+/* ---- unheld.c --------------------------------------------------------------- */
+
+/* False: the kernel writes to the program's memory in ways that fail where other writes wait. */
+bool shim_may_hold_writes(void);
 
 /* ---- stderr.c --------------------------------------------------------------- */
 

@@ -65,6 +65,8 @@ struct shmb_arena {
 	_Atomic bool retired; /* a private snapshot of another process's: nothing is issued from it */
 	_Atomic bool absent;  /* another process's, of which nothing is mapped; retired as well */
 
+	_Atomic bool frozen;  /* a snapshot is being taken, of one moment: see snapshot.c */
+
 	/* This process's tenure. */
 	_Atomic holder_t holder; /* 0: no slot yet */
 	_Atomic holder_t hold;   /* on units, records and magazines */

@@ -19,6 +19,7 @@
 
 #include "error.h"
 #include "page.h"
+#include "preload_api.h"
 #include "sys.h"
 
 #include <sched.h>
@@ -108,6 +109,13 @@ static bool hook_merge(extent_hooks_t *hooks, void *a, size_t asize, void *b, si
 	uintptr_t base = (uintptr_t)e->arena->data;
 	(void)asize, (void)bsize, (void)committed, (void)arena;
 	return ((uintptr_t)a - base) >> UNIT_SHIFT != ((uintptr_t)b - base) >> UNIT_SHIFT ? HOOK_REFUSED : HOOK_OK;
+}
+
+extern void je_jemalloc_prefork(void);
+
+bool preload_is_engine(void (*prepare)(void))
+{
+	return prepare == je_jemalloc_prefork;
 }
 
 /* ---- shards ---------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include "format.h"
 #include "heap.h"
 #include "page.h"
+#include "preload_api.h"
 #include "slot.h"
 #include "sys.h"
 #include "tenure.h"
@@ -27,13 +28,25 @@ enum { ARENAS = 64 };
 static struct shmb_arena arenas[ARENAS];
 static unsigned next_handle, handles_used; /* the latter: arenas from there on were never open */
 
+static void fork_prepare(void)
+{
+	if (!forks_alone)
+		setup_lock();
+}
+
+static void fork_done(void)
+{
+	if (!forks_alone)
+		setup_unlock();
+}
+
 static void fork_child(void)
 {
 	for (unsigned i = 0; i < handles_used; i++)
 		if (arenas[i].region)
 			tenure_forget(&arenas[i]);
 	context_forget();
-	setup_unlock();
+	fork_done();
 }
 
 /*
@@ -52,7 +65,7 @@ static void setup(void)
 	engine_setup();
 	context_setup();
 	lease_setup();
-	ASSERT(pthread_atfork(setup_lock, setup_unlock, fork_child) == 0);
+	ASSERT(pthread_atfork(fork_prepare, fork_done, fork_child) == 0);
 }
 
 /* ---- opening ----------------------------------------------------------------------- */
@@ -169,10 +182,23 @@ static struct shmb_arena *handle_new(void)
 	return NULL;
 }
 
-int shmb_arena_open(const char *name, const shmb_options *opt, shmb_arena **out)
+bool preload_fork_alone(void)
+{
+	bool now = sys_threads() == 1;
+	if (forks_alone != now) /* a store may copy a page */
+		forks_alone = now;
+	return now;
+}
+
+void preload_handle_forks(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	pthread_once(&once, setup);
+}
+
+int shmb_arena_open(const char *name, const shmb_options *opt, shmb_arena **out)
+{
+	preload_handle_forks();
 	setup_lock();
 	struct shmb_arena *a = handle_new();
 	int err = a ? open_locked(a, name, opt) : EMFILE;

@@ -39,9 +39,24 @@ static uint64_t process_birth(void)
 
 static pthread_mutex_t forks = PTHREAD_MUTEX_INITIALIZER;
 
+bool forks_alone;
+
 static void lock_forks(void) { pthread_mutex_lock(&forks); }
 static void unlock_forks(void) { pthread_mutex_unlock(&forks); }
-static void handle_forks(void) { ASSERT(pthread_atfork(lock_forks, unlock_forks, unlock_forks) == 0); }
+
+static void fork_prepare(void)
+{
+	if (!forks_alone)
+		lock_forks();
+}
+
+static void fork_done(void)
+{
+	if (!forks_alone)
+		unlock_forks();
+}
+
+static void handle_forks(void) { ASSERT(pthread_atfork(fork_prepare, fork_done, fork_done) == 0); }
 
 void lease_setup(void)
 {

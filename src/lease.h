@@ -33,6 +33,13 @@ struct lease {
  * and before fork handlers of locks under which leases are taken.
  */
 void lease_setup(void);
+
+/*
+ * Around a fork of the process's only thread: no lock is anybody's, so none is
+ * taken for it, which would write to memory that parent and child then share.
+ */
+extern bool forks_alone;
+
 void lease_guard(void);
 void lease_unguard(void);
 

@@ -17,14 +17,29 @@ struct snapshot {
 	void *memory; /* NULL: none */
 	size_t size;
 	bool packed;
+	bool moment; /* writes of other threads were held: it is of one moment */
 };
 
 /*
  * Copies every live page of `a`, data first and tables last, so that each
  * block that a copied pointer leads to is known. Other threads may write
- * meanwhile: each page is as it was at some moment during the call.
+ * meanwhile: each page is as it was at some moment during the call. With
+ * `moment` all pages are as they were at one, for all writes of this process,
+ * where that can be had, which takes time; some writes of the kernel fail then (freeze.c).
  */
-int preload_snapshot_take(shmb_arena *a, struct snapshot *s);
+int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment);
+
+/* Registers the library's fork handlers now: those that are registered later are called before them, and then after. */
+void preload_handle_forks(void);
+
+/*
+ * Has the process one thread? Then until the fork is over the library's
+ * handlers take no locks. Not while another thread forks.
+ */
+bool preload_fork_alone(void);
+
+/* Is it the fork handler of the engine, which takes and gives back its locks, and makes them anew in the child? */
+bool preload_is_engine(void (*prepare)(void));
 
 /* In the parent, after the fork. */
 void preload_snapshot_discard(struct snapshot *s);

@@ -5,18 +5,28 @@
  * place. Where there is no room for that (RLIMIT_AS, RLIMIT_DATA, no
  * overcommitting), or memory may not be moved, the copies are packed one after
  * the other, and the child maps what it needs, no more.
+ *
+ * A mirror can be of one moment. First all that is to be copied is frozen
+ * (freeze.c): the index, that is header, span and page words; then, as these
+ * say, what is in use. That is the moment: whoever writes to a frozen page
+ * waits, so of each thread what it did up to some point is there, and nothing
+ * after it. Then the units are copied one by one; between two of them those
+ * for which somebody waits are copied first. What is copied is let go.
+ * Otherwise each page is as it was at some moment, data first and tables last.
  */
 #include "arena.h"
 #include "error.h"
+#include "freeze.h"
 #include "preload_api.h"
 #include "sys.h"
+#include "window.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
-enum { HUGE_UNITS = 32 }; /* from 2 MiB up: huge pages make the copy several times faster */
-enum { PACK_ATTEMPTS = 4 };
+enum { HUGE_UNITS = 32, HUGE_WISHES = 8192 }; /* 2 MiB; each wish can be a mapping more, of which there are 65530 */
+enum { PACK_ATTEMPTS = 4, WORD_BITS = 64 };
 
 #define PRIVATE_MEMORY (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
@@ -41,6 +51,11 @@ struct copier {
 	int fd;      /* -1: there is none to be had, a mapping has to do */
 	char *again; /* one that can be read whatever the program did to its own */
 	int err;
+	uint64_t ready; /* units to be looked at, and what is said of them: the region's own words, or their copy */
+	const _Atomic span_t *spans;
+	const _Atomic page_t *pages;
+	struct freeze freeze;
+	uint64_t *copied; /* frozen: a bit a unit */
 };
 
 static void source_map(struct copier *c)
@@ -110,67 +125,267 @@ static void copy(struct copier *c, const void *from, uint64_t len)
 	memcpy(to, c->again + off, len);
 }
 
+/* ---- what is in use ----------------------------------------------------------------- */
+
+static span_t word_of(const struct copier *c, uint64_t unit)
+{
+	return atomic_load_explicit(&c->spans[unit], memory_order_acquire);
+}
+
+/* Of how many units is what starts at this one? 0: of nothing that is copied. */
+static uint64_t used_at(const struct copier *c, uint64_t unit)
+{
+	span_t w = word_of(c, unit);
+	if (span_kind_of(w) == SPAN_SMALL)
+		return 1;
+	return span_kind_of(w) == SPAN_HEAD && span_aux(w) <= c->ready - unit ? span_aux(w) : 0;
+}
+
+/* The next run of units in use, from *unit on: its length; 0: there is none. */
+static uint64_t run_next(const struct copier *c, uint64_t *unit)
+{
+	uint64_t n = 0, k;
+	while (*unit < c->ready && !used_at(c, *unit))
+		++*unit;
+	while (*unit + n < c->ready && (k = used_at(c, *unit + n)))
+		n += k;
+	return n;
+}
+
+static void look_at_region(struct copier *c)
+{
+	c->ready = units_ready(c->a);
+	c->spans = c->a->spans;
+	c->pages = c->a->pages;
+}
+
+/* ---- copying ------------------------------------------------------------------------ */
+
 static void copy_small(struct copier *c, uint64_t unit)
 {
-	const struct shmb_arena *a = c->a;
 	for (uint64_t page = unit * UNIT_PAGES; page < (unit + 1) * UNIT_PAGES; page++)
-		if (atomic_load_explicit(&a->pages[page], memory_order_acquire))
-			copy(c, a->data + (page << PAGE_SHIFT), PAGE);
+		if (atomic_load_explicit(&c->pages[page], memory_order_acquire))
+			copy(c, c->a->data + (page << PAGE_SHIFT), PAGE);
 }
 
 static void copy_large(struct copier *c, uint64_t unit, uint64_t n)
 {
-	char *from = c->a->data + (unit << UNIT_SHIFT);
-	if (n >= HUGE_UNITS && c->mirror)
-		(void)madvise(c->mirror + (from - c->a->map), n << UNIT_SHIFT, MADV_HUGEPAGE); /* a wish */
-	copy(c, from, n << UNIT_SHIFT);
+	copy(c, c->a->data + (unit << UNIT_SHIFT), n << UNIT_SHIFT);
 }
 
 static void copy_data(struct copier *c)
 {
-	const struct shmb_arena *a = c->a;
-	for (uint64_t u = 0, ready = units_ready(a); u < ready; u++) {
-		span_t w = span_get(a, u);
-		if (span_kind_of(w) == SPAN_SMALL) {
+	for (uint64_t u = 0, n; u < c->ready; u += n ? n : 1) {
+		n = used_at(c, u);
+		if (n && span_kind_of(word_of(c, u)) == SPAN_HEAD)
+			copy_large(c, u, n);
+		else if (n)
 			copy_small(c, u);
-		} else if (span_kind_of(w) == SPAN_HEAD && span_aux(w) <= ready - u) {
-			copy_large(c, u, span_aux(w));
-			u += span_aux(w) - 1;
-		}
 	}
 }
 
-/* What tells the child which pointers are blocks, and how large. */
-static void copy_tables(struct copier *c)
+static const char *map_of(const struct copier *c, uint64_t unit)
 {
-	const struct shmb_arena *a = c->a;
-	uint64_t ready = units_ready(a);
-	for (uint64_t u = 0; u < ready; u++)
-		if (span_kind_of(span_get(a, u)) == SPAN_SMALL)
-			copy(c, (const char *)a->blocks + u * (UNIT / GRAIN), UNIT / GRAIN);
-	copy(c, (const char *)a->pages, ready * UNIT_PAGES * sizeof(page_t));
-	copy(c, (const char *)a->spans, ready * sizeof(span_t));
-	copy(c, a->hdr, PAGE);
+	return (const char *)c->a->blocks + unit * (UNIT / GRAIN);
 }
 
+static void copy_index(struct copier *c)
+{
+	copy(c, (const char *)c->a->pages, c->ready * UNIT_PAGES * sizeof(page_t));
+	copy(c, (const char *)c->a->spans, c->ready * sizeof(span_t));
+	copy(c, c->a->hdr, PAGE);
+}
+
+/* The tables tell the child which pointers are blocks, and how large. */
 static void copy_all(struct copier *c)
 {
+	look_at_region(c);
 	copy_data(c);
-	copy_tables(c);
+	for (uint64_t u = 0; u < c->ready; u++)
+		if (span_kind_of(word_of(c, u)) == SPAN_SMALL)
+			copy(c, map_of(c, u), UNIT / GRAIN);
+	copy_index(c);
+}
+
+/* Where at least half of it will be used: it makes the copy several times faster, and the fork after it. */
+static bool wants_huge(const struct copier *c, uint64_t unit)
+{
+	unsigned used = 0;
+	for (uint64_t u = unit; u < unit + HUGE_UNITS && u < c->ready; u++) {
+		enum span_kind k = span_kind_of(word_of(c, u));
+		used += k == SPAN_SMALL || k == SPAN_HEAD || k == SPAN_CONT;
+	}
+	return used >= HUGE_UNITS / 2;
+}
+
+static void wish_huge(const struct copier *c)
+{
+	unsigned wishes = 0;
+	for (uint64_t u = 0; u < c->ready && wishes < HUGE_WISHES; u += HUGE_UNITS) {
+		uint64_t start = u;
+		while (u < c->ready && wants_huge(c, u))
+			u += HUGE_UNITS;
+		if (u == start)
+			continue;
+		uint64_t end = u < c->a->lay.units ? u : c->a->lay.units;
+		(void)madvise(c->mirror + c->a->lay.data + (start << UNIT_SHIFT), (end - start) << UNIT_SHIFT, MADV_HUGEPAGE);
+		wishes++;
+	}
+}
+
+/* ---- of one moment --------------------------------------------------------------------- */
+
+/* A run's data, and the block map of those units that have one. */
+static int run_hold(const struct copier *c, uint64_t unit, uint64_t n, bool hold)
+{
+	int err = freeze_range(&c->freeze, c->a->data + (unit << UNIT_SHIFT), n << UNIT_SHIFT, hold);
+	for (uint64_t u = unit, end = unit + n; u < end && !err;) {
+		uint64_t small = u;
+		while (small < end && span_kind_of(word_of(c, small)) == SPAN_SMALL)
+			small++;
+		err = freeze_range(&c->freeze, map_of(c, u), (small - u) * (UNIT / GRAIN), hold);
+		u = small + 1;
+	}
+	return err;
+}
+
+static int table_hold(const struct copier *c, const void *table, uint64_t bytes)
+{
+	return freeze_range(&c->freeze, table, round_up(bytes, PAGE), true);
+}
+
+/* The header first, which says how much there is. Then the copy of the index is what counts. */
+static int index_hold(struct copier *c)
+{
+	int err = table_hold(c, c->a->hdr, PAGE);
+	look_at_region(c);
+	if (!err)
+		err = table_hold(c, (const void *)c->spans, c->ready * sizeof(span_t));
+	if (!err)
+		err = table_hold(c, (const void *)c->pages, c->ready * UNIT_PAGES * sizeof(page_t));
+	if (err)
+		return err;
+	copy_index(c);
+	c->spans = (const _Atomic span_t *)(c->mirror + c->a->lay.spans);
+	c->pages = (const _Atomic page_t *)(c->mirror + c->a->lay.pages);
+	return c->err;
+}
+
+static void unit_copy(struct copier *c, uint64_t unit)
+{
+	uint64_t *word = &c->copied[unit / WORD_BITS], bit = (uint64_t)1 << unit % WORD_BITS;
+	if (*word & bit)
+		return;
+	*word |= bit;
+	if (span_kind_of(word_of(c, unit)) == SPAN_SMALL) {
+		copy_small(c, unit);
+		copy(c, map_of(c, unit), UNIT / GRAIN);
+	} else {
+		copy_large(c, unit, 1);
+	}
+}
+
+/* Lets those go on who wait: what they are going to write to is copied first. The index was, before all. */
+static void serve(struct copier *c)
+{
+	const struct layout *l = &c->a->lay;
+	uintptr_t at;
+	while (freeze_next(&c->freeze, &at)) {
+		uint64_t off = (at - (uintptr_t)c->a->map) & ~(uint64_t)(PAGE - 1);
+		uint64_t data = (off - l->data) >> UNIT_SHIFT, map = (off - l->blockmap) / (UNIT / GRAIN);
+		if (off >= l->data && data < c->ready) {
+			unit_copy(c, data);
+			(void)freeze_range(&c->freeze, c->a->data + (data << UNIT_SHIFT), UNIT, false);
+			continue;
+		}
+		if (off >= l->blockmap && off < l->data && map < c->ready)
+			unit_copy(c, map);
+		(void)freeze_range(&c->freeze, c->a->map + off, PAGE, false);
+	}
+}
+
+static void run_copy(struct copier *c, uint64_t unit, uint64_t n)
+{
+	for (uint64_t end = unit + n, k; unit < end; unit += k) {
+		k = end - unit < HUGE_UNITS ? end - unit : HUGE_UNITS;
+		for (uint64_t u = unit; u < unit + k; u++) {
+			unit_copy(c, u);
+			serve(c);
+		}
+		(void)run_hold(c, unit, k, false);
+	}
+}
+
+static int all_hold(struct copier *c)
+{
+	int err = index_hold(c);
+	for (uint64_t u = 0, n; !err && (n = run_next(c, &u)); u += n)
+		err = run_hold(c, u, n, true);
+	return err;
+}
+
+static int copied_map(struct copier *c, uint64_t *len)
+{
+	void *at;
+	*len = round_up(c->a->lay.units, (uint64_t)8 * PAGE) / 8;
+	int err = sys_map(NULL, *len, PROT_READ | PROT_WRITE, PRIVATE_MEMORY, -1, 0, &at);
+	c->copied = at;
+	return err;
+}
+
+/* False: it is not to be had here, or not at this time. */
+static bool copy_moment(struct copier *c, struct shmb_arena *a)
+{
+	uint64_t len;
+	if (copied_map(c, &len))
+		return false;
+	bool held = freeze_begin(&c->freeze, a) && !all_hold(c);
+	if (held) {
+		wish_huge(c);
+		for (uint64_t u = 0, n; (n = run_next(c, &u)); u += n)
+			run_copy(c, u, n);
+	}
+	freeze_end(&c->freeze, a);
+	ASSERT(sys_unmap(c->copied, len) == 0);
+	return held;
 }
 
 /* ---- taking ------------------------------------------------------------------------ */
 
-static int mirror_take(struct copier *c, struct snapshot *s)
+/*
+ * At a multiple of what regions are at a multiple of: so that its huge pages
+ * are as the region's place takes them, and that it is moved by its tables.
+ */
+static int mirror_map(uint64_t size, void **at)
 {
-	s->size = c->a->lay.size;
-	int err = sys_map_lazily(NULL, s->size, PROT_READ | PROT_WRITE, PRIVATE_MEMORY, -1, 0, &s->memory);
+	uint64_t more = size + WINDOW_GRANULE;
+	void *got;
+	if (sys_map_lazily(NULL, more, PROT_READ | PROT_WRITE, PRIVATE_MEMORY, -1, 0, &got))
+		return sys_map_lazily(NULL, size, PROT_READ | PROT_WRITE, PRIVATE_MEMORY, -1, 0, at);
+	uintptr_t from = (uintptr_t)got, to = round_up(from, WINDOW_GRANULE);
+	if (to > from)
+		(void)sys_unmap(got, to - from);
+	(void)sys_unmap((void *)(to + size), from + more - to - size);
+	*at = (void *)to;
+	return 0;
+}
+
+static int mirror_take(struct copier *c, struct shmb_arena *a, struct snapshot *s, bool moment)
+{
+	s->size = a->lay.size;
+	int err = mirror_map(s->size, &s->memory);
 	if (!err && mremap(s->memory, PAGE, PAGE, 0) != s->memory)
 		err = EPERM;
 	if (err)
 		return err;
 	c->mirror = s->memory;
-	copy_all(c);
+	s->moment = moment && copy_moment(c, a);
+	if (!s->moment) {
+		c->err = 0;
+		look_at_region(c);
+		wish_huge(c);
+		copy_all(c);
+	}
 	c->mirror = NULL;
 	return c->err;
 }
@@ -198,11 +413,11 @@ static int pack_take(struct copier *c, struct snapshot *s)
 	return c->err;
 }
 
-int preload_snapshot_take(shmb_arena *a, struct snapshot *s)
+int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment)
 {
 	struct copier c = {.a = a};
 	source_open(&c);
-	int err = mirror_take(&c, s);
+	int err = mirror_take(&c, a, s, moment);
 	s->packed = err != 0;
 	if (err) {
 		preload_snapshot_discard(s);
@@ -216,8 +431,9 @@ int preload_snapshot_take(shmb_arena *a, struct snapshot *s)
 
 void preload_snapshot_discard(struct snapshot *s)
 {
-	if (s->memory)
-		ASSERT(sys_unmap(s->memory, s->size) == 0);
+	if (!s->memory)
+		return;
+	ASSERT(sys_unmap(s->memory, s->size) == 0);
 	s->memory = NULL;
 }
 

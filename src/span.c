@@ -82,11 +82,17 @@ static int map_commit(struct shmb_arena *a, uint64_t start, uint64_t n)
 	return err;
 }
 
-/* True: the memory is the system's again and reads as zeros. Locked memory cannot be punched. */
+/*
+ * True: the memory is the system's again and reads as zeros. Locked memory cannot be punched. While a
+ * snapshot is taken it may not be: it holds writes only. The words say TAKING by now, so either it has
+ * them so, or they were written later, and the mark is seen.
+ */
 static bool pages_punch(struct shmb_arena *a, uint64_t start, uint64_t n)
 {
 	char *addr;
 	uint64_t len;
+	if (atomic_load(&a->frozen))
+		return false;
 	int err = sys_punch(unit_addr(a, start), n << UNIT_SHIFT);
 	if (!err && hint_find(a->map_bits, start, start + n, true) < start + n) {
 		hint_fill(a->map_bits, start, n, false);

@@ -53,6 +53,19 @@ int sys_barrier_register(void);
 int sys_populate(void *addr, uint64_t len); /* ENOMEM: the file system is full */
 int sys_punch(void *addr, uint64_t len);    /* gives the pages back; reads zero afterwards */
 
+/*
+ * Writes of this process to shared memory, held until they are let go on:
+ * userfaultfd(2), Linux 5.19. EPERM and more: not to be had. A write by the
+ * kernel for a thread is held, too, so it has to be allowed to serve those.
+ */
+int sys_writes_open(int *fd);
+int sys_writes_watch(int fd, void *addr, uint64_t len);
+int sys_writes_hold(int fd, void *addr, uint64_t len, bool hold);
+int sys_writes_next(int fd, uintptr_t *addr); /* of one that is held; EAGAIN: there is none */
+
+int sys_signals_block(uint64_t *before); /* all, libc's own too */
+void sys_signals_restore(uint64_t before);
+
 int sys_futex_wait(_Atomic uint32_t *word, uint32_t seen, uint32_t ms);
 void sys_futex_wake(_Atomic uint32_t *word);
 
@@ -68,6 +81,7 @@ static inline void cpu_relax(void)
 pid_t sys_pid(void);
 pid_t sys_tid(void);
 void sys_copy_text(char *out, size_t len, const char *text); /* cut to what fits; snprintf reads much code */
+unsigned sys_threads(void); /* of this process; 0: not known */
 void sys_process_name(char *out, size_t len); /* for people only */
 uint64_t sys_now_ns(void);    /* since the epoch */
 uint64_t sys_coarse_ms(void); /* since boot, a few milliseconds late, and cheap */

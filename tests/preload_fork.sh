@@ -4,13 +4,18 @@
 # popen, exec, daemon.
 . "$(dirname "$0")/helpers/script.sh"
 needs_shim
-helper=$PWD/$BUILD/tests/helpers/preload_fork
+helpers=$PWD/$BUILD/tests/helpers
 
-# start CASE NAME KEY=VALUE...: the helper, its pid in $pid; its input is fd 8, its output fd 9,
+# start CASE NAME KEY=VALUE...: the helper that has the case, its pid in $pid; its input is fd 8, its output fd 9,
 # which ends when the last process that has it has ended
 start() {
 	rm -f "$work/in" "$work/out" && mkfifo "$work/in" "$work/out"
-	env SHMBIND_PLACE=all SHMBIND_LOG=0 "${@:3}" LD_PRELOAD="$shim" "$helper" "$1" "$2" <"$work/in" >"$work/out" &
+	local helper=preload_fork
+	case $1 in
+	share | deny* | spawn | exec | daemon) helper=preload_fork_ways ;;
+	gigabyte | cut | pages | kernel | signals | mutex | stacks | storm | handlers) helper=preload_fork_moment ;;
+	esac
+	env SHMBIND_PLACE=all SHMBIND_LOG=0 LD_PRELOAD="$shim" "${@:3}" "$helpers/$helper" "$1" "$2" <"$work/in" >"$work/out" &
 	pid=$!
 	exec 8>"$work/in" 9<"$work/out"
 	: >"$work/lines"
@@ -62,6 +67,20 @@ for n in 1 2 3 4 5; do # 64 MiB and more each time, in parts of different ages
 	grep -v '^ok' "$work/log" || true
 	verify "isolation in 256 MiB, run $n: all good" [ "$(grep -c '^ok' "$work/log")" = 6 ]
 done
+
+for case in gigabyte cut kernel signals mutex stacks storm; do
+	echo "-- copy: $case"
+	start $case $prefix "$by_pid"
+	finish $case
+done
+echo "-- pages"
+start pages $prefix "$by_pid" SHMBIND_FORK=pages
+finish pages
+
+echo "-- copy: fork handlers of a library that was set up before the shim"
+$CC -x c -O1 -fPIC -shared -Wall -Werror tests/helpers/preload_handlers.inc -o "$work/libhandlers.so"
+start handlers $prefix "$by_pid" LD_PRELOAD="$shim:$work/libhandlers.so"
+finish handlers
 
 echo "-- copy: a fixed name"
 start fixed ${prefix}fixed SHMBIND_REGION=${prefix}fixed

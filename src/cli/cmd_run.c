@@ -126,7 +126,7 @@ const struct verb verb_run = {
 	"  --place RULES   SHMBIND_PLACE   all, size=64K.., ... ; default size=64K..\n"
 	"  --rules FILE    SHMBIND_PLACE   the rules are in this file\n"
 	"  --exe GLOBS     SHMBIND_EXE     executables that take part, separated by ':'\n"
-	"  --fork HOW      SHMBIND_FORK    copy, share or deny\n"
+	"  --fork HOW      SHMBIND_FORK    copy, pages, share or deny\n"
 	"  --full HOW      SHMBIND_FULL    fallback, enomem or abort\n"
 	"  --stats WHERE   SHMBIND_STATS   at exit: stderr, or a path; .json gives JSON\n"
 	"  --keep          SHMBIND_KEEP    the region stays after the command\n"
