@@ -8,7 +8,8 @@
  * Full magazines go to the class's depot; over its limit a magazine is
  * emptied: blocks of this process go to its jemalloc, a magazine with others'
  * blocks is posted whole to the owner of its topmost, who reuses it or takes
- * his own out of it. What nobody accepts waits in the thread's backlog.
+ * his own out of it. What nobody accepts waits in the thread's backlog. There,
+ * too, a thread keeps STOCK_BYTES of what it frees and the depot does not take.
  *
  * Only the thread writes its record and its magazines; the depot's cells are
  * under a lock that is tried, never waited for; an inbox cell goes from 0 to
@@ -16,8 +17,8 @@
  * Every move lists the magazine at its new place before it leaves the old one;
  * layout.h says which place then counts.
  *
- * Bounds: a thread caches at most 2 * class_rounds() blocks of each class, the
- * depot DEPOT_BYTES of each.
+ * Bounds: a thread caches at most 2 * class_rounds() blocks of each class and
+ * STOCK_BYTES of all, the depot DEPOT_BYTES of each.
  */
 #include "magazine.h"
 
@@ -308,10 +309,51 @@ static struct mag_shm *inbox_receive(struct tctx *t, int class)
 	return m;
 }
 
+static uint32_t bytes_of(const struct mag_shm *m)
+{
+	return class_size(m->class) * m->rounds;
+}
+
 static void backlog_push(struct tctx *t, struct mag_shm *m)
 {
 	m->next = atomic_load(&t->shm->backlog);
 	atomic_store(&t->shm->backlog, number_of(t->arena, m));
+	t->backlog_bytes += bytes_of(m);
+}
+
+/* Into transit; NULL: there is none. */
+static struct mag_shm *backlog_pop(struct tctx *t)
+{
+	uint32_t n = atomic_load(&t->shm->backlog);
+	if (!n)
+		return NULL;
+	struct mag_shm *m = &t->arena->mags[n - 1];
+	atomic_store(&t->shm->transit, n);
+	atomic_store(&t->shm->backlog, m->next);
+	t->backlog_bytes -= bytes_of(m);
+	return m;
+}
+
+/*
+ * Where the depot has no room a thread keeps some of what it frees, in its
+ * backlog, since it may well allocate as much again. Blocks of others' units
+ * are not for it to keep.
+ */
+static bool stock_push(struct tctx *t, struct mag_shm *m)
+{
+	struct shmb_arena *a = t->arena;
+	if (t->backlog_bytes + bytes_of(m) > a->stock_bytes ||
+	    !page_unit_mine(a, span_get(a, m->entries[count_of(m) - 1] / GRAINS_PER_UNIT)))
+		return false;
+	backlog_push(t, m);
+	return true;
+}
+
+/* What was put there last, if it is of the class. */
+static struct mag_shm *stock_pop(struct tctx *t, unsigned class)
+{
+	uint32_t n = atomic_load_explicit(&t->shm->backlog, memory_order_relaxed);
+	return n && t->arena->mags[n - 1].class == class ? backlog_pop(t) : NULL;
 }
 
 /* ---- emptying ------------------------------------------------------------------------- */
@@ -358,6 +400,8 @@ static bool magazine_give(struct tctx *t, struct mag_shm *m)
 static struct mag_shm *find_full(struct tctx *t, unsigned class)
 {
 	struct mag_shm *m = inbox_receive(t, (int)class);
+	if (!m)
+		m = stock_pop(t, class);
 	return m ? m : depot_pop(t, class);
 }
 
@@ -428,7 +472,7 @@ struct mag_shm *magazine_spill(struct tctx *t, unsigned class)
 		struct mag_shm *full = p.previous;
 		atomic_store(&t->shm->transit, number_of(t->arena, full));
 		pair_store(t, class, p.loaded, NULL);
-		if (!magazine_give(t, full)) {
+		if (!depot_push(t->arena, full, depot_limit(class)) && !stock_push(t, full) && !magazine_give(t, full)) {
 			pair_set(t, class, full, p.loaded); /* it was emptied: use it again */
 			return full;
 		}
@@ -476,15 +520,10 @@ bool magazine_holds(const struct tctx *t)
 
 static void backlog_retry(struct tctx *t)
 {
-	for (uint32_t n = atomic_load(&t->shm->backlog); n;) {
-		struct mag_shm *m = &t->arena->mags[n - 1];
-		uint32_t next = m->next;
-		atomic_store(&t->shm->transit, n);
-		atomic_store(&t->shm->backlog, next);
+	for (struct mag_shm *m; (m = backlog_pop(t));) {
 		hand_on(t, m);
-		if (atomic_load(&t->shm->backlog) == n)
+		if (atomic_load(&t->shm->backlog) == number_of(t->arena, m))
 			return; /* nobody wants it yet */
-		n = next;
 	}
 }
 
