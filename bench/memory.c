@@ -5,8 +5,8 @@
  *
  * Prints three figures in bytes, each over what the process had before its
  * first block: the most that was resident, what is resident a second after all
- * was freed, and the same after one more block was allocated and freed, since
- * an allocator without a thread of its own can tidy up only when it is called.
+ * was freed, and the same after MORE further blocks were allocated and freed,
+ * since an allocator without a thread of its own can tidy up only when called.
  *
  * Resident: private pages, and each shared page once. Of the region those of
  * the file, mapped or not, where BENCH_FILE names it.
@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SAMPLE_US = 4000, SETTLE_US = 1000 * 1000, FILE_BLOCK = 512 };
+enum { SAMPLE_US = 4000, SETTLE_US = 1000 * 1000, FILE_BLOCK = 512, MORE = 10000 };
 
 static unsigned steps_of(const struct work *w)
 {
@@ -64,6 +64,15 @@ static void *party_steps(void *arg)
 	return NULL;
 }
 
+static void call_more(void)
+{
+	void **blocks = bench_map(MORE * sizeof *blocks);
+	for (unsigned i = 0; i < MORE; i++)
+		blocks[i] = bench_malloc(64);
+	for (unsigned i = 0; i < MORE; i++)
+		bench_free(blocks[i]);
+}
+
 void memory_run(struct party *parties, const struct work *w)
 {
 	pthread_t threads[PARTIES_MAX];
@@ -85,6 +94,6 @@ void memory_run(struct party *parties, const struct work *w)
 		pthread_join(threads[i], NULL);
 	usleep(SETTLE_US);
 	long after = resident();
-	bench_free(bench_malloc(64));
+	call_more();
 	printf("%ld %ld %ld\n", peak - empty, after - empty, resident() - empty);
 }
