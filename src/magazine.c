@@ -18,7 +18,7 @@
  * layout.h says which place then counts.
  *
  * Bounds: a thread caches at most 2 * class_rounds() blocks of each class and
- * STOCK_BYTES of all, the depot DEPOT_BYTES of each.
+ * STOCK_BYTES of all, the depot DEPOT_BYTES of each, while that is in use.
  */
 #include "magazine.h"
 
@@ -31,6 +31,7 @@
 #include "sys.h"
 
 enum { DEPOT_BYTES = 512 * 1024, FIRST_BATCH = 4, DEPOT_TRIES = 64, GRAINS_PER_UNIT = UNIT / GRAIN };
+enum { TIDY_MS = 100, IDLE_MS = 500, TIDY_MAGS = 32 };
 
 static uint32_t number_of(const struct shmb_arena *a, const struct mag_shm *m)
 {
@@ -224,13 +225,17 @@ static bool depot_push(struct shmb_arena *a, struct mag_shm *m, uint32_t limit)
 	if (n < limit) {
 		atomic_store(&d->cells[n], number_of(a, m));
 		atomic_store(&d->count, n + 1);
+		atomic_store_explicit(&d->used_ms, (uint32_t)sys_coarse_ms(), memory_order_relaxed);
 	}
 	depot_unlock(a, m->class);
 	return n < limit;
 }
 
-/* A magazine with blocks, in transit and this thread's; NULL: none, or the depot is in use. */
-static struct mag_shm *depot_pop(struct tctx *t, unsigned class)
+/*
+ * A magazine with blocks, in transit and this thread's; NULL: none, or somebody
+ * is at the depot. use: the depot is of use, not only in the way.
+ */
+static struct mag_shm *depot_pop(struct tctx *t, unsigned class, bool use)
 {
 	struct shmb_arena *a = t->arena;
 	struct depot_shm *d = &a->depots[class];
@@ -246,6 +251,8 @@ static struct mag_shm *depot_pop(struct tctx *t, unsigned class)
 			atomic_store(&t->shm->transit, number);
 		}
 		atomic_store(&d->count, n - 1);
+		if (use)
+			atomic_store_explicit(&d->used_ms, (uint32_t)sys_coarse_ms(), memory_order_relaxed);
 	}
 	depot_unlock(a, class);
 	return m;
@@ -402,7 +409,7 @@ static struct mag_shm *find_full(struct tctx *t, unsigned class)
 	struct mag_shm *m = inbox_receive(t, (int)class);
 	if (!m)
 		m = stock_pop(t, class);
-	return m ? m : depot_pop(t, class);
+	return m ? m : depot_pop(t, class, true);
 }
 
 /* Adds blocks to the thread's loaded magazine: orphaned ones first, then new ones. */
@@ -434,6 +441,48 @@ static struct mag_shm *load_full(struct tctx *t, unsigned class, struct pair p, 
 	return full;
 }
 
+/*
+ * Takes what can be freed here out of a magazine in transit; the rest goes to
+ * whose block is topmost then, or waits in the backlog.
+ */
+static void purge(struct tctx *t, struct mag_shm *m)
+{
+	struct shmb_arena *a = t->arena;
+	if (flush_down(a, m, 0)) {
+		pool_return(a, m);
+	} else {
+		holder_t to = span_holder(span_get(a, m->entries[count_of(m) - 1] / GRAINS_PER_UNIT));
+		if (to == t->hold || !inbox_post(a, to, m))
+			backlog_push(t, m);
+	}
+	atomic_store(&t->shm->transit, 0);
+}
+
+/*
+ * Empties depots that nobody has put anything in or taken anything from for a
+ * while: their blocks, few as they may be, keep whole units from being given
+ * back. A few magazines at a time, by whoever comes by.
+ */
+static void depots_tidy(struct tctx *t)
+{
+	struct shmb_arena *a = t->arena;
+	uint64_t now = sys_coarse_ms();
+	unsigned most = TIDY_MAGS;
+	if (now - atomic_load_explicit(&a->tidied_ms, memory_order_relaxed) < TIDY_MS)
+		return;
+	for (unsigned c = 0; c < CLASSES; c++) {
+		const struct depot_shm *d = &a->depots[c];
+		uint32_t idle = (uint32_t)now - atomic_load_explicit(&d->used_ms, memory_order_relaxed);
+		struct mag_shm *m;
+		for (; depot_count(d) && idle >= IDLE_MS && idle <= INT32_MAX && (m = depot_pop(t, c, false)); most--) {
+			purge(t, m);
+			if (most == 1)
+				return;
+		}
+	}
+	atomic_store_explicit(&a->tidied_ms, now, memory_order_relaxed);
+}
+
 struct mag_shm *magazine_refill(struct tctx *t, unsigned class)
 {
 	struct pair p = pair_get(t, class);
@@ -445,6 +494,7 @@ struct mag_shm *magazine_refill(struct tctx *t, unsigned class)
 		pair_set(t, class, p.previous, p.loaded);
 		return p.previous;
 	}
+	depots_tidy(t);
 	struct mag_shm *m = find_full(t, class);
 	if (m)
 		return load_full(t, class, p, m);
@@ -468,6 +518,7 @@ struct mag_shm *magazine_spill(struct tctx *t, unsigned class)
 		pair_set(t, class, p.previous, p.loaded);
 		return p.previous;
 	}
+	depots_tidy(t);
 	if (p.previous) {
 		struct mag_shm *full = p.previous;
 		atomic_store(&t->shm->transit, number_of(t->arena, full));
@@ -535,23 +586,6 @@ bool magazine_flush_thread(struct tctx *t)
 	return !atomic_load(&t->shm->backlog);
 }
 
-/*
- * Takes what can be freed here out of a magazine in transit; the rest goes to
- * whose block is topmost then, or waits in the backlog.
- */
-static void purge(struct tctx *t, struct mag_shm *m)
-{
-	struct shmb_arena *a = t->arena;
-	if (flush_down(a, m, 0)) {
-		pool_return(a, m);
-	} else {
-		holder_t to = span_holder(span_get(a, m->entries[count_of(m) - 1] / GRAINS_PER_UNIT));
-		if (to == t->hold || !inbox_post(a, to, m))
-			backlog_push(t, m);
-	}
-	atomic_store(&t->shm->transit, 0);
-}
-
 void magazine_reclaim(struct tctx *t)
 {
 	struct mag_shm *m;
@@ -559,7 +593,7 @@ void magazine_reclaim(struct tctx *t)
 	while ((m = inbox_receive(t, -1)))
 		purge(t, m);
 	for (unsigned c = 0; c < CLASSES; c++)
-		while ((m = depot_pop(t, c)))
+		while ((m = depot_pop(t, c, false)))
 			purge(t, m);
 	backlog_retry(t); /* into the depots again, for anybody */
 	pool_resync(t->arena);

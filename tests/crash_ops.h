@@ -199,6 +199,17 @@ static void prepare_malloc_stock(void)
 	allocates(MIDDLE);
 }
 
+/* Another class's depot has been idle. */
+static void prepare_malloc_tidy(void)
+{
+	begin();
+	fill_caches(MIDDLE, 2);
+	hold_down(SMALL, 0);
+	atomic_store(&A->depots[class_of(MIDDLE)].used_ms, (uint32_t)sys_coarse_ms() - 60 * 1000);
+	atomic_store(&A->tidied_ms, 0);
+	allocates(SMALL);
+}
+
 static void prepare_free_flush_pages(void)
 {
 	begin();
@@ -592,6 +603,7 @@ static const struct op ops[] = {
 	OP("malloc-swap", prepare_malloc_swap, run_malloc),
 	OP("malloc-depot", prepare_malloc_depot, run_malloc),
 	OP("malloc-stock", prepare_malloc_stock, run_malloc),
+	OP("malloc-tidy", prepare_malloc_tidy, run_malloc),
 	OP("malloc-first", prepare_malloc_first, run_malloc),
 	OP("malloc-fill", prepare_malloc_fill, run_malloc),
 	OP("malloc-aligned", prepare_malloc_aligned, run_malloc_aligned),
