@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* A party has no more than 64 MiB live. Sparse, like the arena. */
-static const size_t segment_bytes = (size_t)1 << 30;
+/* No workload has more than 1.2 GiB live. Sparse, like the arena. */
+static const size_t segment_bytes = (size_t)2 << 30;
 
 void backend_open(const char *expect)
 {

@@ -13,9 +13,10 @@ void backend_open(const char *expect)
 	(void)expect;
 	const char *size = getenv("BENCH_CAPACITY");
 	shmb_options opt = {.size = size ? strtoull(size, NULL, 0) : (size_t)16 << 30, .flags = SHMB_FIXED};
-	char name[64];
-	snprintf(name, sizeof name, "/shmb-bench-%d", (int)getpid());
-	int err = shmb_arena_open(name, &opt, &bench_arena);
+	const char *name = getenv("BENCH_REGION"); /* of the caller's choice, who looks at it */
+	char own[64];
+	snprintf(own, sizeof own, "/shmb-bench-%d", (int)getpid());
+	int err = shmb_arena_open(name ? name : own, &opt, &bench_arena);
 	if (err)
 		bench_die(shmb_strerror(err));
 }

@@ -5,8 +5,8 @@
  * `step` again and again; a step does `STEP_OPS` operations or so and says how
  * many. One operation is one block allocated, touched and freed.
  *
- * To add a workload: write its functions, add a row to works[] in driver.c and
- * one to WORKS in `run`.
+ * To add a workload: write its functions, add a row to works[] in works.c and
+ * one to WORKS in `rows.py`.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -22,11 +22,13 @@ enum { STEP_OPS = 512, PARTIES_MAX = 2 };
 /* Shared by the parties, in memory that a fork shares. */
 struct shared {
 	pthread_barrier_t barrier;
+	bool apart; /* the parties' heaps are their own, so no block goes from one to the other */
 	_Atomic bool over; /* the party that ends the run says so */
 	struct {
 		_Alignas(64) uint64_t ops, begin_ns, end_ns;
 	} result[PARTIES_MAX];
-	struct ring *ring;
+	char more[128];   /* of the workload: further figures, "name ns" each */
+	void *meeting;    /* of the workload: what its parties meet at */
 };
 
 struct party {
@@ -44,28 +46,23 @@ struct work {
 	unsigned parties;
 	enum work_kind kind;
 	bool chained; /* party 0 ends the run, and its operations are the run's */
+	bool cold;    /* no warm-up: one step, and its memory is new */
+	void *(*meeting_new)(void);
 	void (*begin)(struct party *p);
 	uint64_t (*step)(struct party *p);
 	void (*end)(struct party *p);
 	const void *param;
 };
 
-struct window {
-	uint32_t slots;
-	uint32_t least, most; /* bytes */
-	uint32_t stride;      /* one byte is written in each; 0: only the first */
-};
+const struct work *work_named(const char *name);
 
-void nothing_begin(struct party *p);
-uint64_t pair64_step(struct party *p);
+/* Zeroed memory that fork shares, or exits; how much of it there is. */
+void *bench_map(size_t bytes);
+extern size_t bench_mapped;
+void bench_die(const char *what) __attribute__((noreturn));
 
-void window_begin(struct party *p);
-uint64_t window_step(struct party *p);
-void window_end(struct party *p);
-
-void *ring_new(void);
-uint64_t pass_step(struct party *p);
-void pass_end(struct party *p);
+/* Runs each party for a fixed number of steps and prints the memory that takes. */
+void memory_run(struct party *parties, const struct work *w);
 
 /* The allocator under test: checks that it is the one asked for, and ends. */
 void backend_open(const char *expect);
@@ -75,10 +72,6 @@ void backend_close(void);
 enum reach { REACH_COPY, REACH_ONE, REACH_ALL };
 enum reach backend_reach(void);
 
-/* Zeroed memory that fork shares, or exits. */
-void *bench_map(size_t bytes);
-void bench_die(const char *what) __attribute__((noreturn));
-
 static inline uint64_t bench_random(uint64_t *s)
 {
 	uint64_t x = *s;
@@ -86,6 +79,12 @@ static inline uint64_t bench_random(uint64_t *s)
 	x ^= x >> 7;
 	x ^= x << 17;
 	return *s = x;
+}
+
+/* A number in [least, most], from 32 random bits. */
+static inline uint32_t bench_between(uint32_t r, uint32_t least, uint32_t most)
+{
+	return least + (uint32_t)((uint64_t)r * (most - least + 1) >> 32);
 }
 
 #endif

@@ -1,8 +1,9 @@
 /*
- * driver.c - runs one workload once and prints "ns-per-operation operations".
+ * driver.c - runs one workload once and prints "ns-per-operation operations", and where the workload takes further figures "name ns" of each.
  *
  *   driver WORK EXPECT MS         measure for MS milliseconds after a warm-up
  *   driver WORK EXPECT count FD   for count.c: see run_counted()
+ *   driver WORK EXPECT memory     what memory it takes, in place of time: memory.c
  *
  * EXPECT: part of the file name of the object that malloc must come from.
  *
@@ -25,21 +26,6 @@
 
 enum { WARM_SHARE = 5, COUNTED_STEPS = 1, COUNTED_WARM_STEPS = 400 };
 
-static const struct window small = {.slots = 10000, .least = 16, .most = 1024};
-static const struct window middle = {.slots = 256, .least = 4096, .most = 65536, .stride = 4096};
-static const struct window large = {.slots = 16, .least = 65536, .most = 4 << 20, .stride = 4096};
-
-static const struct work works[] = {
-	{"pair64", 1, IN_THREADS, false, nothing_begin, pair64_step, nothing_begin, NULL},
-	{"win", 1, IN_THREADS, false, window_begin, window_step, window_end, &small},
-	{"win2t", 2, IN_THREADS, false, window_begin, window_step, window_end, &small},
-	{"win2p", 2, IN_PROCESSES, false, window_begin, window_step, window_end, &small},
-	{"xm2t", 2, IN_THREADS, true, nothing_begin, pass_step, pass_end, NULL},
-	{"xm2p", 2, IN_PROCESSES, true, nothing_begin, pass_step, pass_end, NULL},
-	{"mid", 1, IN_THREADS, false, window_begin, window_step, window_end, &middle},
-	{"big", 1, IN_THREADS, false, window_begin, window_step, window_end, &large},
-};
-
 static uint64_t run_ns;
 
 void bench_die(const char *what)
@@ -48,11 +34,14 @@ void bench_die(const char *what)
 	_exit(1);
 }
 
+size_t bench_mapped;
+
 void *bench_map(size_t bytes)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (p == MAP_FAILED)
 		bench_die("no memory for the driver itself");
+	bench_mapped += (bytes + 4095) / 4096 * 4096;
 	return p;
 }
 
@@ -84,7 +73,7 @@ static uint64_t work_until(struct party *p, uint64_t length_ns, bool ends_run)
 	uint64_t ops = 0, until = now_ns() + length_ns;
 	do
 		ops += p->work->step(p);
-	while (follows ? !atomic_load(&s->over) : now_ns() < until);
+	while (follows ? !atomic_load(&s->over) : !p->work->cold && now_ns() < until);
 	if (ends_run && p->work->chained && !follows)
 		atomic_store(&s->over, true);
 	return ops;
@@ -96,7 +85,7 @@ static void *party_run(void *arg)
 	struct shared *s = p->shared;
 	pin(p->work, p->index);
 	p->work->begin(p);
-	if (!p->work->chained || p->index == 0) /* he who follows is at work already */
+	if (!p->work->cold && (!p->work->chained || p->index == 0)) /* he who follows is at work already */
 		(void)work_until(p, run_ns / WARM_SHARE, false);
 	if (!p->work->chained)
 		pthread_barrier_wait(&s->barrier);
@@ -171,22 +160,14 @@ static void run_timed(struct party *parties, const struct work *w, struct shared
 	unsigned counted = w->chained ? 1 : w->parties;
 	for (unsigned i = 0; i < counted; i++)
 		sum += (double)(s->result[i].end_ns - s->result[i].begin_ns) / (double)s->result[i].ops;
-	printf("%.3f %llu\n", sum / counted, (unsigned long long)s->result[0].ops);
-}
-
-static const struct work *work_named(const char *name)
-{
-	for (size_t i = 0; i < sizeof works / sizeof *works; i++)
-		if (!strcmp(works[i].name, name))
-			return &works[i];
-	return NULL;
+	printf("%.3f %llu%s\n", sum / counted, (unsigned long long)s->result[0].ops, s->more);
 }
 
 int main(int argc, char **argv)
 {
 	const struct work *w = argc >= 4 ? work_named(argv[1]) : NULL;
 	if (!w) {
-		fprintf(stderr, "usage: %s WORK EXPECT MS | WORK EXPECT count FD\n", argv[0]);
+		fprintf(stderr, "usage: %s WORK EXPECT MS | WORK EXPECT count FD | WORK EXPECT memory\n", argv[0]);
 		return 2;
 	}
 	struct shared *s = bench_map(sizeof *s);
@@ -194,7 +175,7 @@ int main(int argc, char **argv)
 	pthread_barrierattr_init(&attr);
 	pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
 	pthread_barrier_init(&s->barrier, &attr, w->parties);
-	s->ring = ring_new();
+	s->meeting = w->meeting_new ? w->meeting_new() : NULL;
 	struct party parties[PARTIES_MAX];
 	for (unsigned i = 0; i < w->parties; i++)
 		parties[i] = (struct party){.work = w, .shared = s, .index = i, .rng = 88172645463325252u + i * 977};
@@ -205,8 +186,11 @@ int main(int argc, char **argv)
 		bench_die("a heap for one process only");
 	if (w->kind == IN_PROCESSES && w->chained && backend_reach() != REACH_ALL)
 		bench_die("private heaps cannot free each other's blocks");
+	s->apart = w->kind == IN_PROCESSES && backend_reach() != REACH_ALL;
 	if (!strcmp(argv[3], "count") && argc == 5)
 		run_counted(&parties[0], atoi(argv[4]));
+	else if (!strcmp(argv[3], "memory"))
+		memory_run(parties, w);
 	else
 		run_timed(parties, w, s);
 	backend_close();

@@ -7,6 +7,8 @@ import statistics
 import subprocess
 
 import life
+from rows import name_of
+from table import Line
 
 DRIVER = os.path.join(life.BUILD, "bench", "fork")
 SHIM = os.path.join(life.BUILD, "libshmbind-preload.so")
@@ -32,7 +34,7 @@ def once(kind, mib):
     env = {k: v for k, v in os.environ.items() if not k.startswith(("SHMBIND_", "LD_PRELOAD"))}
     if how:
         env |= {"LD_PRELOAD": os.path.abspath(SHIM), "SHMBIND_PLACE": "all", "SHMBIND_LOG": "0", "SHMBIND_FORK": how,
-                "SHMBIND_REGION": life.name_of("fork-%p")}
+                "SHMBIND_REGION": name_of("fork-%p")}
     done = subprocess.run([DRIVER, str(mib), str(SIZES[mib]), thread], env=env, capture_output=True, text=True, timeout=120)
     if done.returncode:
         raise life.Failed(f"{kind}, {mib} MiB: {done.stderr.strip() or f'status {done.returncode}'}")
@@ -49,13 +51,11 @@ def measure_fork():
     return rows
 
 
-def print_fork(rows):
-    """What was missed."""
+def show_fork(rows):
     print("fork: with so much live in blocks of 1 MiB; milliseconds, medians: until fork() returned (until the child, "
           "which exits at once, had ended); the longest write of the other thread meanwhile\n")
     print("| | " + " | ".join(f"{mib} MiB | / private" for mib in SIZES) + " |")
     print("|---|" + "---:|---:|" * len(SIZES))
-    missed = []
     for kind, by_size in rows.items():
         private = "private memory" + (", a thread writes" if KINDS[kind][1] == "write" else "")
         cells = []
@@ -64,8 +64,14 @@ def print_fork(rows):
             ratio = returned * 1000 / statistics.median(s[0] for s in rows[private][mib])
             waits = f"; {longest:.2f}" if KINDS[kind][1] == "write" and mib else ""
             cells += [f"{returned:.2f} ({ended:.2f}){waits}", f"{ratio:.2f}"]
-            if kind == "share" and ratio > SHARE_MOST:
-                missed.append(("fork", f"share, {mib} MiB"))
         print(f"| {kind} | " + " | ".join(cells) + " |")
-    print(f"\nshare ≤ {SHARE_MOST} of private memory: {'MISSED at ' + ', '.join(m for _, m in missed) if missed else 'met'}\n")
-    return missed
+    print()
+
+
+def lines_fork(rows):
+    lines = []
+    for mib in SIZES:
+        share, private = (statistics.median(s[0] for s in rows[kind][mib]) for kind in ("share", "private memory"))
+        lines.append(Line(f"fork: share, {mib} MiB", "shim", "private memory", f"{share / private:.2f}", "", f"≤ {SHARE_MOST}",
+                          share / private / SHARE_MOST, False))
+    return lines

@@ -7,6 +7,8 @@
  *   life hold NAME CAPACITY BLOCKS  has that many live blocks until its input ends; says so once it has
  *   life watch NAME CAPACITY        allocates and frees; for each line it reads, the longest malloc since the last,
  *                                 in microseconds
+ *   life stats NAME                 dumps the region's statistics, as text and as JSON; the microseconds of each, and
+ *                                 how many bytes of text that were
  *
  * Capacities in bytes.
  */
@@ -160,6 +162,25 @@ static void watch(const char *name, const shmb_options *opt)
 	(void)close_us(a);
 }
 
+static void count_text(void *opaque, const char *text)
+{
+	*(size_t *)opaque += strlen(text);
+}
+
+static void stats(const char *name)
+{
+	double took[2];
+	size_t bytes[2] = {0, 0};
+	for (unsigned json = 0; json < 2; json++) {
+		struct moment begin = moment_now();
+		int err = shmb_stats_name(name, count_text, &bytes[json], json ? "J" : "");
+		took[json] = took_us(begin, moment_now());
+		if (err)
+			die(name, err);
+	}
+	printf("%.1f %.1f %zu\n", took[0], took[1], bytes[0]);
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 2 ? argv[1] : "", *name = argv[2];
@@ -171,6 +192,8 @@ int main(int argc, char **argv)
 	else if (!strcmp(what, "attach") && argc == 3)
 		for (unsigned i = 0; i < 2; i++)
 			open_and_close(name, &attach);
+	else if (!strcmp(what, "stats") && argc == 3)
+		stats(name);
 	else if (!strcmp(what, "hold") && argc == 5)
 		hold(name, &opt, strtoul(argv[4], NULL, 10));
 	else if (!strcmp(what, "watch") && argc == 4)
@@ -178,6 +201,6 @@ int main(int argc, char **argv)
 	else
 		known = false;
 	if (!known)
-		fprintf(stderr, "usage: life open|attach|hold|watch NAME ...\n");
+		fprintf(stderr, "usage: life open|attach|hold|watch|stats NAME ...\n");
 	return known ? 0 : 2;
 }

@@ -6,7 +6,7 @@
  * `sent` is written by party 0 only, `taken` by party 1 only.
  */
 #include "alloc.h"
-#include "bench.h"
+#include "works.h"
 
 #include <sched.h>
 
@@ -66,7 +66,7 @@ static uint64_t take_batch(struct party *p, struct ring *r)
 
 uint64_t pass_step(struct party *p)
 {
-	struct ring *r = p->shared->ring;
+	struct ring *r = p->shared->meeting;
 	uint64_t n = 0;
 	for (unsigned i = 0; i < STEP_OPS / BATCH; i++)
 		n += p->index == 0 ? send_batch(p, r) : take_batch(p, r);
@@ -77,6 +77,6 @@ uint64_t pass_step(struct party *p)
 void pass_end(struct party *p)
 {
 	if (p->index == 1)
-		while (take_batch(p, p->shared->ring))
+		while (take_batch(p, p->shared->meeting))
 			;
 }

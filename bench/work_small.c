@@ -3,7 +3,7 @@
  * loops that win, mid and big share.
  */
 #include "alloc.h"
-#include "bench.h"
+#include "works.h"
 
 void nothing_begin(struct party *p) { (void)p; }
 
@@ -20,7 +20,7 @@ uint64_t pair64_step(struct party *p)
 
 static void *window_block(const struct window *w, uint32_t r)
 {
-	uint32_t size = w->least + (uint32_t)((uint64_t)r * (w->most - w->least + 1) >> 32);
+	uint32_t size = bench_between(r, w->least, w->most);
 	volatile char *b = bench_malloc(size);
 	if (!b)
 		bench_die("out of memory");

@@ -77,6 +77,7 @@ bench() {
 	need_file libtcmalloc-minimal4
 	need_file libboost-dev
 	need_file libmemkind-dev
+	need gnuplot gnuplot-nox
 }
 
 case "${1:-}" in

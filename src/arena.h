@@ -76,6 +76,8 @@ struct shmb_arena {
 	struct page_heap page_heap;
 	struct tctx *contexts; /* THREADS of them, sparse; number i uses thread record i */
 	_Atomic uint32_t contexts_high; /* from there on none was ever used */
+	_Atomic uint64_t tidied_ms; /* when a thread of this process last looked for idle depots */
+	uint32_t stock_bytes;  /* what a thread may keep in its backlog; tests change it */
 	_Atomic(struct tctx *) parked; /* of exited threads whose backlog found no place */
 	_Atomic bool receiving;        /* a thread takes from the inbox: see magazine.c */
 	_Atomic bool collecting;       /* a thread frees strays: see orphan.c */

@@ -16,6 +16,7 @@ struct tctx {
 	unsigned number;   /* of the thread record */
 	holder_t hold;
 	uint8_t batch[CLASSES]; /* blocks that the next fill from the engine asks for */
+	uint32_t backlog_bytes; /* that the magazines in the backlog have room for */
 };
 
 /*

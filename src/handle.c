@@ -12,6 +12,7 @@
 #include "error.h"
 #include "format.h"
 #include "heap.h"
+#include "magazine.h"
 #include "page.h"
 #include "preload_api.h"
 #include "slot.h"
@@ -120,6 +121,7 @@ static int attach(struct shmb_arena *a, int fd, const shmb_options *opt)
 		err = SHMB_ETOOSMALL;
 	if (!err)
 		err = map(a, fd, &h, opt ? opt->flags : 0);
+	a->stock_bytes = STOCK_BYTES;
 	if (!err && !a->region->read_only)
 		err = tenure_begin(a, fd);
 	if (!err && lease_held(&a->region->owner))

@@ -49,7 +49,7 @@ enum {
 	MAGS = 1 << 16,
 	MAG_SHIFT = 8,
 	HOT = 64,
-	DEPOT_CELLS = 62,
+	DEPOT_CELLS = 61,
 	INBOX_CELLS = 16,
 	CHUNK_UNITS = 512,     /* units whose tables are committed together: one page of span words */
 	RUN_TAG = 32,
@@ -138,11 +138,13 @@ static_assert(sizeof(struct header_shm) <= PAGE, "one page");
  *   pop:  the magazine's holder word = me, my transit, count, my pair
  * A kill in between leaves it in the depot and in the dead one's record; the
  * recoverer, holding the lock, leaves to the depot what the depot lists, and
- * to others what their holder word says.
+ * others what their holder word says. used_ms: when a magazine was last put in
+ * or taken out, the low bits of CLOCK_MONOTONIC; a hint.
  */
 struct depot_shm {
 	_Atomic holder_t lock;
 	_Atomic uint32_t count;
+	_Atomic uint32_t used_ms;
 	_Atomic uint32_t cells[DEPOT_CELLS];
 };
 static_assert(sizeof(struct depot_shm) == 256, "four lines");

@@ -8,7 +8,8 @@
  * Full magazines go to the class's depot; over its limit a magazine is
  * emptied: blocks of this process go to its jemalloc, a magazine with others'
  * blocks is posted whole to the owner of its topmost, who reuses it or takes
- * his own out of it. What nobody accepts waits in the thread's backlog.
+ * his own out of it. What nobody accepts waits in the thread's backlog. There,
+ * too, a thread keeps STOCK_BYTES of what it frees and the depot does not take.
  *
  * Only the thread writes its record and its magazines; the depot's cells are
  * under a lock that is tried, never waited for; an inbox cell goes from 0 to
@@ -16,8 +17,8 @@
  * Every move lists the magazine at its new place before it leaves the old one;
  * layout.h says which place then counts.
  *
- * Bounds: a thread caches at most 2 * class_rounds() blocks of each class, the
- * depot DEPOT_BYTES of each.
+ * Bounds: a thread caches at most 2 * class_rounds() blocks of each class and
+ * STOCK_BYTES of all, the depot DEPOT_BYTES of each, while that is in use.
  */
 #include "magazine.h"
 
@@ -30,6 +31,7 @@
 #include "sys.h"
 
 enum { DEPOT_BYTES = 512 * 1024, FIRST_BATCH = 4, DEPOT_TRIES = 64, GRAINS_PER_UNIT = UNIT / GRAIN };
+enum { TIDY_MS = 100, IDLE_MS = 500, TIDY_MAGS = 32 };
 
 static uint32_t number_of(const struct shmb_arena *a, const struct mag_shm *m)
 {
@@ -223,13 +225,17 @@ static bool depot_push(struct shmb_arena *a, struct mag_shm *m, uint32_t limit)
 	if (n < limit) {
 		atomic_store(&d->cells[n], number_of(a, m));
 		atomic_store(&d->count, n + 1);
+		atomic_store_explicit(&d->used_ms, (uint32_t)sys_coarse_ms(), memory_order_relaxed);
 	}
 	depot_unlock(a, m->class);
 	return n < limit;
 }
 
-/* A magazine with blocks, in transit and this thread's; NULL: none, or the depot is in use. */
-static struct mag_shm *depot_pop(struct tctx *t, unsigned class)
+/*
+ * A magazine with blocks, in transit and this thread's; NULL: none, or somebody
+ * is at the depot. use: the depot is of use, not only in the way.
+ */
+static struct mag_shm *depot_pop(struct tctx *t, unsigned class, bool use)
 {
 	struct shmb_arena *a = t->arena;
 	struct depot_shm *d = &a->depots[class];
@@ -245,6 +251,8 @@ static struct mag_shm *depot_pop(struct tctx *t, unsigned class)
 			atomic_store(&t->shm->transit, number);
 		}
 		atomic_store(&d->count, n - 1);
+		if (use)
+			atomic_store_explicit(&d->used_ms, (uint32_t)sys_coarse_ms(), memory_order_relaxed);
 	}
 	depot_unlock(a, class);
 	return m;
@@ -308,10 +316,51 @@ static struct mag_shm *inbox_receive(struct tctx *t, int class)
 	return m;
 }
 
+static uint32_t bytes_of(const struct mag_shm *m)
+{
+	return class_size(m->class) * m->rounds;
+}
+
 static void backlog_push(struct tctx *t, struct mag_shm *m)
 {
 	m->next = atomic_load(&t->shm->backlog);
 	atomic_store(&t->shm->backlog, number_of(t->arena, m));
+	t->backlog_bytes += bytes_of(m);
+}
+
+/* Into transit; NULL: there is none. */
+static struct mag_shm *backlog_pop(struct tctx *t)
+{
+	uint32_t n = atomic_load(&t->shm->backlog);
+	if (!n)
+		return NULL;
+	struct mag_shm *m = &t->arena->mags[n - 1];
+	atomic_store(&t->shm->transit, n);
+	atomic_store(&t->shm->backlog, m->next);
+	t->backlog_bytes -= bytes_of(m);
+	return m;
+}
+
+/*
+ * Where the depot has no room a thread keeps some of what it frees, in its
+ * backlog, since it may well allocate as much again. Blocks of others' units
+ * are not for it to keep.
+ */
+static bool stock_push(struct tctx *t, struct mag_shm *m)
+{
+	struct shmb_arena *a = t->arena;
+	if (t->backlog_bytes + bytes_of(m) > a->stock_bytes ||
+	    !page_unit_mine(a, span_get(a, m->entries[count_of(m) - 1] / GRAINS_PER_UNIT)))
+		return false;
+	backlog_push(t, m);
+	return true;
+}
+
+/* What was put there last, if it is of the class. */
+static struct mag_shm *stock_pop(struct tctx *t, unsigned class)
+{
+	uint32_t n = atomic_load_explicit(&t->shm->backlog, memory_order_relaxed);
+	return n && t->arena->mags[n - 1].class == class ? backlog_pop(t) : NULL;
 }
 
 /* ---- emptying ------------------------------------------------------------------------- */
@@ -358,7 +407,9 @@ static bool magazine_give(struct tctx *t, struct mag_shm *m)
 static struct mag_shm *find_full(struct tctx *t, unsigned class)
 {
 	struct mag_shm *m = inbox_receive(t, (int)class);
-	return m ? m : depot_pop(t, class);
+	if (!m)
+		m = stock_pop(t, class);
+	return m ? m : depot_pop(t, class, true);
 }
 
 /* Adds blocks to the thread's loaded magazine: orphaned ones first, then new ones. */
@@ -390,6 +441,48 @@ static struct mag_shm *load_full(struct tctx *t, unsigned class, struct pair p, 
 	return full;
 }
 
+/*
+ * Takes what can be freed here out of a magazine in transit; the rest goes to
+ * whose block is topmost then, or waits in the backlog.
+ */
+static void purge(struct tctx *t, struct mag_shm *m)
+{
+	struct shmb_arena *a = t->arena;
+	if (flush_down(a, m, 0)) {
+		pool_return(a, m);
+	} else {
+		holder_t to = span_holder(span_get(a, m->entries[count_of(m) - 1] / GRAINS_PER_UNIT));
+		if (to == t->hold || !inbox_post(a, to, m))
+			backlog_push(t, m);
+	}
+	atomic_store(&t->shm->transit, 0);
+}
+
+/*
+ * Empties depots that nobody has put anything in or taken anything from for a
+ * while: their blocks, few as they may be, keep whole units from being given
+ * back. A few magazines at a time, by whoever comes by.
+ */
+static void depots_tidy(struct tctx *t)
+{
+	struct shmb_arena *a = t->arena;
+	uint64_t now = sys_coarse_ms();
+	unsigned most = TIDY_MAGS;
+	if (now - atomic_load_explicit(&a->tidied_ms, memory_order_relaxed) < TIDY_MS)
+		return;
+	for (unsigned c = 0; c < CLASSES; c++) {
+		const struct depot_shm *d = &a->depots[c];
+		uint32_t idle = (uint32_t)now - atomic_load_explicit(&d->used_ms, memory_order_relaxed);
+		struct mag_shm *m;
+		for (; depot_count(d) && idle >= IDLE_MS && idle <= INT32_MAX && (m = depot_pop(t, c, false)); most--) {
+			purge(t, m);
+			if (most == 1)
+				return;
+		}
+	}
+	atomic_store_explicit(&a->tidied_ms, now, memory_order_relaxed);
+}
+
 struct mag_shm *magazine_refill(struct tctx *t, unsigned class)
 {
 	struct pair p = pair_get(t, class);
@@ -401,6 +494,7 @@ struct mag_shm *magazine_refill(struct tctx *t, unsigned class)
 		pair_set(t, class, p.previous, p.loaded);
 		return p.previous;
 	}
+	depots_tidy(t);
 	struct mag_shm *m = find_full(t, class);
 	if (m)
 		return load_full(t, class, p, m);
@@ -424,11 +518,12 @@ struct mag_shm *magazine_spill(struct tctx *t, unsigned class)
 		pair_set(t, class, p.previous, p.loaded);
 		return p.previous;
 	}
+	depots_tidy(t);
 	if (p.previous) {
 		struct mag_shm *full = p.previous;
 		atomic_store(&t->shm->transit, number_of(t->arena, full));
 		pair_store(t, class, p.loaded, NULL);
-		if (!magazine_give(t, full)) {
+		if (!depot_push(t->arena, full, depot_limit(class)) && !stock_push(t, full) && !magazine_give(t, full)) {
 			pair_set(t, class, full, p.loaded); /* it was emptied: use it again */
 			return full;
 		}
@@ -476,15 +571,10 @@ bool magazine_holds(const struct tctx *t)
 
 static void backlog_retry(struct tctx *t)
 {
-	for (uint32_t n = atomic_load(&t->shm->backlog); n;) {
-		struct mag_shm *m = &t->arena->mags[n - 1];
-		uint32_t next = m->next;
-		atomic_store(&t->shm->transit, n);
-		atomic_store(&t->shm->backlog, next);
+	for (struct mag_shm *m; (m = backlog_pop(t));) {
 		hand_on(t, m);
-		if (atomic_load(&t->shm->backlog) == n)
+		if (atomic_load(&t->shm->backlog) == number_of(t->arena, m))
 			return; /* nobody wants it yet */
-		n = next;
 	}
 }
 
@@ -496,23 +586,6 @@ bool magazine_flush_thread(struct tctx *t)
 	return !atomic_load(&t->shm->backlog);
 }
 
-/*
- * Takes what can be freed here out of a magazine in transit; the rest goes to
- * whose block is topmost then, or waits in the backlog.
- */
-static void purge(struct tctx *t, struct mag_shm *m)
-{
-	struct shmb_arena *a = t->arena;
-	if (flush_down(a, m, 0)) {
-		pool_return(a, m);
-	} else {
-		holder_t to = span_holder(span_get(a, m->entries[count_of(m) - 1] / GRAINS_PER_UNIT));
-		if (to == t->hold || !inbox_post(a, to, m))
-			backlog_push(t, m);
-	}
-	atomic_store(&t->shm->transit, 0);
-}
-
 void magazine_reclaim(struct tctx *t)
 {
 	struct mag_shm *m;
@@ -520,7 +593,7 @@ void magazine_reclaim(struct tctx *t)
 	while ((m = inbox_receive(t, -1)))
 		purge(t, m);
 	for (unsigned c = 0; c < CLASSES; c++)
-		while ((m = depot_pop(t, c)))
+		while ((m = depot_pop(t, c, false)))
 			purge(t, m);
 	backlog_retry(t); /* into the depots again, for anybody */
 	pool_resync(t->arena);

@@ -4,6 +4,8 @@
 
 #include "context.h"
 
+enum { STOCK_BYTES = 1 << 20 };
+
 void magazine_init(struct tctx *t);
 
 /* The thread's loaded magazine of `class`, which has a block afterwards; NULL: no memory. */

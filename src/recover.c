@@ -40,9 +40,18 @@ static void give_on(struct shmb_arena *a, unsigned i, holder_t dead, uint32_t nu
 		magazine_bequeath(a, number);
 }
 
+/* What was on its way into the backlog, or out of it: before it is given on, as below. */
+static void backlog_settle(const struct shmb_arena *a, struct thread_shm *t)
+{
+	uint32_t n = atomic_load(&t->backlog);
+	if (n && n <= MAGS && n == atomic_load(&t->transit))
+		atomic_store(&t->backlog, a->mags[n - 1].next);
+}
+
 static void recover_thread(struct shmb_arena *a, unsigned i, holder_t dead)
 {
 	struct thread_shm *t = &a->threads[i];
+	backlog_settle(a, t);
 	for (unsigned c = 0; c < CLASSES; c++) {
 		uint64_t pair = atomic_load(&t->pairs[c]);
 		give_on(a, i, dead, pair_loaded(pair));

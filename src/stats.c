@@ -29,21 +29,38 @@ struct tally {
 	struct shown_rule rules[RULES];
 };
 
-static int count_block(void *ctx, const struct view_block *b)
+static void count_small(const uint64_t counts[256], struct tally *t)
 {
-	struct tally *t = ctx;
-	if (b->state == BLOCK_LIVE) {
-		t->classes[b->class].live++;
-		t->live_bytes += b->size;
-		t->large_bytes += b->class == CLASSES ? b->size : 0;
-	} else if (b->state == BLOCK_CACHED) {
-		t->classes[b->class].cached++;
-		t->cached_bytes += b->size;
-	} else {
-		t->classes[b->class].stray++;
-		t->stray_bytes += b->size;
+	for (unsigned byte = 0; byte < 256; byte++) {
+		enum block_state state = block_state_of((uint8_t)byte);
+		unsigned class = block_class((uint8_t)byte);
+		uint64_t n = counts[byte];
+		if (!n || state == BLOCK_NONE || class >= CLASSES)
+			continue;
+		if (state == BLOCK_LIVE) {
+			t->classes[class].live = n;
+			t->live_bytes += n * class_size(class);
+		} else if (state == BLOCK_CACHED) {
+			t->classes[class].cached = n;
+			t->cached_bytes += n * class_size(class);
+		} else {
+			t->classes[class].stray = n;
+			t->stray_bytes += n * class_size(class);
+		}
 	}
-	return 0;
+}
+
+static void count_large(const struct view *v, struct tally *t)
+{
+	for (uint64_t u = 0; u < v->ready; u++) {
+		span_t w = v->spans[u];
+		if (span_kind_of(w) != SPAN_HEAD || !span_aux(w) || span_aux(w) > v->ready - u)
+			continue;
+		t->classes[CLASSES].live++;
+		t->large_bytes += span_aux(w) << UNIT_SHIFT;
+		u += span_aux(w) - 1;
+	}
+	t->live_bytes += t->large_bytes;
 }
 
 /* What the hot path placed, thread by thread, goes to the rule of its class. */
@@ -72,8 +89,12 @@ static void count_rules(const struct view *v, struct tally *t)
 		count_hot(v, &v->threads[i], t);
 }
 
-static void count(const struct view *v, struct tally *t)
+static int count(const struct view *v, int fd, struct tally *t)
 {
+	uint64_t counts[256];
+	int err = view_count_blocks(v, fd, counts);
+	if (err)
+		return err;
 	memset(t, 0, sizeof *t);
 	for (uint64_t u = 0; u < v->ready; u++) {
 		enum span_kind k = span_kind_of(v->spans[u]);
@@ -88,7 +109,9 @@ static void count(const struct view *v, struct tally *t)
 		t->named += s != BOX_FREE && atomic_load(&v->boxes[i].name);
 	}
 	count_rules(v, t);
-	(void)view_each_block(v, count_block, t);
+	count_small(counts, t);
+	count_large(v, t);
+	return 0;
 }
 
 /* ---- text ------------------------------------------------------------------------- */
@@ -273,14 +296,13 @@ static void json_print(const struct out *o, const char *name, const struct view 
 
 /* ---- entry points ------------------------------------------------------------------- */
 
-static void print(const struct out *o, const char *name, struct view *v, const char *opts, struct shmb_arena *mine)
+static void print(const struct out *o, const char *name, struct view *v, struct tally *t, const char *opts,
+                  struct shmb_arena *mine)
 {
-	struct tally t;
 	bool json = opts && strchr(opts, 'J');
 	bool engine = mine && atomic_load(&mine->holder) && !(opts && strchr(opts, 'j'));
-	count(v, &t);
 	if (json) {
-		json_print(o, name, v, &t);
+		json_print(o, name, v, t);
 		if (engine) {
 			out_print(o, ",\"engine\":");
 			engine_stats(mine, o->write, o->opaque, "Jmdblx");
@@ -288,9 +310,25 @@ static void print(const struct out *o, const char *name, struct view *v, const c
 		out_print(o, "}\n");
 		return;
 	}
-	text_print(o, name, v, &t);
+	text_print(o, name, v, t);
 	if (engine)
 		engine_stats(mine, o->write, o->opaque, "gmdblxe");
+}
+
+/* Of the region behind `fd`, which it closes; mine: the arena, where it is open here. */
+static int print_fd(const struct out *o, const char *name, int fd, const char *opts, struct shmb_arena *mine)
+{
+	struct view v;
+	struct tally t;
+	int err = view_open_tables(&v, fd);
+	if (!err) {
+		err = count(&v, fd, &t);
+		if (!err)
+			print(o, name, &v, &t, opts, mine);
+		view_close(&v);
+	}
+	sys_close(fd);
+	return err;
 }
 
 void preload_rules_print(const struct preload_rule *rules, unsigned n, shmb_write_cb *write, void *opaque, bool json)
@@ -315,30 +353,20 @@ void preload_rules_print(const struct preload_rule *rules, unsigned n, shmb_writ
 int shmb_stats_print(shmb_arena *a, shmb_write_cb *write, void *opaque, const char *opts)
 {
 	struct out o = {write, opaque};
-	struct view v;
 	int fd;
 	int err = region_descriptor(a->region, &fd);
-	if (err)
-		return err;
-	err = view_open_fd(&v, fd);
-	sys_close(fd);
-	if (err)
-		return err;
-	print(&o, shmb_region_name(a->region), &v, opts, a);
-	view_close(&v);
-	return 0;
+	return err ? err : print_fd(&o, shmb_region_name(a->region), fd, opts, a);
 }
 
 int shmb_stats_name(const char *name, shmb_write_cb *write, void *opaque, const char *opts)
 {
 	struct out o = {write, opaque};
 	char canonical[NAME_MAX_BYTES + 2];
-	struct view v;
-	int err = view_open_name(&v, name);
+	uint64_t size;
+	int fd;
+	int err = view_file(name, &fd, &size);
 	if (err)
 		return err;
 	(void)region_name(name, canonical);
-	print(&o, canonical, &v, opts, NULL);
-	view_close(&v);
-	return 0;
+	return print_fd(&o, canonical, fd, opts, NULL);
 }

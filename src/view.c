@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 
 enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64, PARTS = 9 };
@@ -81,28 +82,75 @@ static bool is_small(const struct view *v, uint64_t unit)
 	return unit < SMALL_UNITS && span_kind_of(v->spans[unit]) == SPAN_SMALL;
 }
 
+/* SMALL units in a row from `u` on, a batch at most. */
+static uint64_t small_run(const struct view *v, uint64_t u)
+{
+	uint64_t n = 0;
+	while (n < BATCH_UNITS && u + n < v->ready && is_small(v, u + n))
+		n++;
+	return n;
+}
+
+static int read_blocks(const struct view *v, int fd, uint64_t unit, uint64_t n, uint8_t *to)
+{
+	return sys_pread(fd, to, n * UNIT_GRAINS, v->lay.blockmap + unit * UNIT_GRAINS);
+}
+
 static int copy_blocks(struct view *v, int fd)
 {
 	int err = 0;
 	for (uint64_t u = 0; u < v->ready && !err;) {
-		uint64_t n = 0;
-		while (n < BATCH_UNITS && u + n < v->ready && is_small(v, u + n))
-			n++;
+		uint64_t n = small_run(v, u);
 		if (n)
-			err = sys_pread(fd, v->blocks + u * UNIT_GRAINS, n * UNIT_GRAINS, v->lay.blockmap + u * UNIT_GRAINS);
+			err = read_blocks(v, fd, u, n, v->blocks + u * UNIT_GRAINS);
 		u += n ? n : 1;
 	}
 	return err;
 }
 
-static int copy(struct view *v, int fd)
+/* Most bytes are 0: one look at eight. Two tables, since neighbours are mostly alike and would wait for each other. */
+static void count_bytes(const uint8_t *map, uint64_t len, uint64_t counts[2][256])
+{
+	for (uint64_t i = 0; i < len; i += 8) {
+		uint64_t w;
+		memcpy(&w, map + i, sizeof w);
+		for (unsigned k = 0; w; w >>= 8, k++) {
+			unsigned skip = (unsigned)__builtin_ctzll(w) & ~7u;
+			w >>= skip;
+			counts[k & 1][w & 0xff]++;
+		}
+	}
+}
+
+int view_count_blocks(const struct view *v, int fd, uint64_t counts[256])
+{
+	uint64_t two[2][256] = {{0}};
+	void *buffer;
+	int err = sys_map(NULL, BATCH_UNITS * UNIT_GRAINS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &buffer);
+	if (err)
+		return err;
+	for (uint64_t u = 0; u < v->ready && !err;) {
+		uint64_t n = small_run(v, u);
+		if (n)
+			err = read_blocks(v, fd, u, n, buffer);
+		if (!err)
+			count_bytes(buffer, n * UNIT_GRAINS, two);
+		u += n ? n : 1;
+	}
+	sys_unmap(buffer, BATCH_UNITS * UNIT_GRAINS);
+	for (unsigned i = 0; i < 256; i++)
+		counts[i] = two[0][i] + two[1][i];
+	return err == EIO ? SHMB_ECORRUPT : err;
+}
+
+static int copy(struct view *v, int fd, bool blocks)
 {
 	struct part parts[PARTS];
 	unsigned n = parts_of(v, parts);
 	uint64_t at = 0;
 	for (unsigned i = 0; i < n; i++)
 		at += round_up(parts[i].bytes, PAGE);
-	v->memory_len = at + v->ready * UNIT_GRAINS + PAGE;
+	v->memory_len = at + (blocks ? v->ready * UNIT_GRAINS : 0) + PAGE;
 	int err = sys_map(NULL, v->memory_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
 	                  &v->memory);
 	if (err)
@@ -113,24 +161,27 @@ static int copy(struct view *v, int fd)
 		err = sys_pread(fd, to, parts[i].bytes, parts[i].off);
 		to += round_up(parts[i].bytes, PAGE);
 	}
-	v->blocks = (uint8_t *)to;
+	v->blocks = blocks ? (uint8_t *)to : NULL;
 	for (unsigned i = 0; i < v->slots_n; i++)
 		v->slot_alive[i] = lease_probe(fd, LEASE_SLOT + i, 1) != LIVE_NO;
-	if (!err)
+	if (!err && blocks)
 		err = copy_blocks(v, fd);
 	if (err)
 		view_close(v);
 	return err == EIO ? SHMB_ECORRUPT : err; /* the file became shorter meanwhile */
 }
 
-int view_open_fd(struct view *v, int fd)
+static int open_fd(struct view *v, int fd, bool blocks)
 {
 	struct stat st;
 	int err = sys_fstat(fd, &st);
 	if (!err)
 		err = format_read(fd, (uint64_t)st.st_size, &v->h, &v->lay);
-	return err ? err : copy(v, fd);
+	return err ? err : copy(v, fd, blocks);
 }
+
+int view_open_fd(struct view *v, int fd) { return open_fd(v, fd, true); }
+int view_open_tables(struct view *v, int fd) { return open_fd(v, fd, false); }
 
 int view_open_name(struct view *v, const char *name)
 {

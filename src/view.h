@@ -34,6 +34,14 @@ int view_open_name(struct view *v, const char *name);
 int view_open_fd(struct view *v, int fd);
 void view_close(struct view *v);
 
+/*
+ * The same without the block map; what that says is read a piece at a time and
+ * counted: counts[b] is how many of its bytes in SMALL units are b. Ten million
+ * blocks have 40 MB of it, of which a copy would cost mostly page faults.
+ */
+int view_open_tables(struct view *v, int fd);
+int view_count_blocks(const struct view *v, int fd, uint64_t counts[256]);
+
 /* What a unit, page or slot word says, made safe to use. */
 bool view_holder_live(const struct view *v, holder_t h);
 int32_t view_holder_pid(const struct view *v, holder_t h); /* 0: stale */

@@ -44,6 +44,7 @@ static void allocates(size_t size)
 static void begin(void)
 {
 	open_arena(SHMB_CREATE_ONLY);
+	A->stock_bytes = 0; /* what the depot does not take is flushed; but where it is the subject */
 	hold_new(SMALL);
 	hold_new(PAGES);
 	hold_new(MIDDLE);
@@ -171,6 +172,42 @@ static void prepare_free_flush(void)
 	void *p = take(MIDDLE);
 	fill_caches(MIDDLE, 8);
 	operand = subject(p, MIDDLE);
+}
+
+/* The depot is at its limit, and the thread may keep what it does not take. */
+static void *prepare_stock(void)
+{
+	begin();
+	void *p = take(MIDDLE);
+	fill_caches(MIDDLE, 8);
+	A->stock_bytes = STOCK_BYTES;
+	return p;
+}
+
+static void prepare_free_stock(void)
+{
+	operand = subject(prepare_stock(), MIDDLE);
+}
+
+static void prepare_malloc_stock(void)
+{
+	shmb_free(A, prepare_stock());
+	hold_down(MIDDLE, 0);
+	hold_new(MIDDLE);
+	hold_down(MIDDLE, 0);
+	NEED(previous_count(MIDDLE) == 0 && depot_size(MIDDLE) == 8 && atomic_load(&context_current->backlog));
+	allocates(MIDDLE);
+}
+
+/* Another class's depot has been idle. */
+static void prepare_malloc_tidy(void)
+{
+	begin();
+	fill_caches(MIDDLE, 2);
+	hold_down(SMALL, 0);
+	atomic_store(&A->depots[class_of(MIDDLE)].used_ms, (uint32_t)sys_coarse_ms() - 60 * 1000);
+	atomic_store(&A->tidied_ms, 0);
+	allocates(SMALL);
 }
 
 static void prepare_free_flush_pages(void)
@@ -565,6 +602,8 @@ static const struct op ops[] = {
 	OP("free-hit", prepare_free_hit, run_free),
 	OP("malloc-swap", prepare_malloc_swap, run_malloc),
 	OP("malloc-depot", prepare_malloc_depot, run_malloc),
+	OP("malloc-stock", prepare_malloc_stock, run_malloc),
+	OP("malloc-tidy", prepare_malloc_tidy, run_malloc),
 	OP("malloc-first", prepare_malloc_first, run_malloc),
 	OP("malloc-fill", prepare_malloc_fill, run_malloc),
 	OP("malloc-aligned", prepare_malloc_aligned, run_malloc_aligned),
@@ -573,6 +612,7 @@ static const struct op ops[] = {
 	OP("malloc-orphan", prepare_malloc_orphan, run_malloc),
 	OP("free-swap", prepare_free_swap, run_free),
 	OP("free-depot", prepare_free_depot, run_free),
+	OP("free-stock", prepare_free_stock, run_free),
 	OP("free-flush", prepare_free_flush, run_free),
 	OP("free-flush-pages", prepare_free_flush_pages, run_free),
 	OP("free-nested", prepare_free_nested, run_free),

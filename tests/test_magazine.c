@@ -7,6 +7,7 @@
 
 #include "engine.h"
 #include "magazine.h"
+#include "sys.h"
 
 enum { SIZE = 64, C = SIZE / GRAIN - 1, ROUNDS = MAG_ROUNDS };
 
@@ -138,6 +139,7 @@ static void depot_bounded(shmb_arena *a, unsigned class)
 {
 	unsigned limit = depot_limit_of(class), rounds = class_rounds(class);
 	unsigned n = (limit + 6) * rounds;
+	a->stock_bytes = 0;
 	uint64_t others = walk_arena(a, true).cached;
 	free_many(a, take_many(a, n, class_size(class)), n);
 	ck_assert_uint_le(atomic_load(&a->depots[class].count), limit);
@@ -154,6 +156,52 @@ START_TEST(depots_keep_to_their_limit)
 	for (unsigned c = 0; c < CLASSES; c += 3)
 		depot_bounded(a, c);
 	depot_bounded(a, CLASSES - 1);
+	all_comes_back(&a, 1);
+	arena_done(a);
+}
+END_TEST
+
+/* What the depot has no room for stays with the thread, as much as it may, and is used first. */
+START_TEST(a_thread_keeps_a_stock)
+{
+	shmb_arena *a = arena_new(64 * MIB);
+	unsigned limit = depot_limit_of(C), rounds = class_rounds(C), bytes = rounds * class_size(C);
+	a->stock_bytes = 3 * bytes;
+	free_many(a, take_many(a, (limit + 9) * rounds, SIZE), (limit + 9) * rounds);
+	struct walk w = walk_arena(a, true);
+	ck_assert_uint_eq(w.depot, limit);
+	ck_assert_uint_eq(w.backlog, 3);
+	void **p = take_many(a, 3 * rounds, SIZE); /* the pair had two magazines of them at most */
+	w = walk_arena(a, true);
+	ck_assert_uint_ge(w.backlog, 1);
+	ck_assert_uint_le(w.backlog, 2);
+	ck_assert_uint_eq(w.depot, limit);
+	void *other = shmb_malloc(a, 2 * SIZE); /* the stock has none of that class */
+	ck_assert_uint_eq(walk_arena(a, true).backlog, w.backlog);
+	shmb_free(a, other);
+	free_many(a, p, 3 * rounds);
+	all_comes_back(&a, 1);
+	arena_done(a);
+}
+END_TEST
+
+/* A depot that nobody uses is emptied by the next slow call, whatever class that is for; one in use is not. */
+START_TEST(an_idle_depot_is_emptied)
+{
+	enum { OTHER = 4 * SIZE };
+	shmb_arena *a = arena_new(64 * MIB);
+	struct depot_shm *idle = &a->depots[C], *busy = &a->depots[class_of(OTHER)];
+	free_many(a, take_many(a, 6 * ROUNDS, SIZE), 6 * ROUNDS);
+	free_many(a, take_many(a, 6 * ROUNDS, OTHER), 6 * ROUNDS);
+	unsigned n = atomic_load(&busy->count);
+	ck_assert_uint_ge(atomic_load(&idle->count), 3);
+	ck_assert_uint_ge(n, 3);
+	atomic_store(&idle->used_ms, (uint32_t)sys_coarse_ms() - 60 * 1000);
+	atomic_store(&a->tidied_ms, 0);
+	void *p = shmb_malloc(a, 3000); /* its first: the slow path */
+	ck_assert_uint_eq(atomic_load(&idle->count), 0);
+	ck_assert_uint_eq(atomic_load(&busy->count), n);
+	shmb_free(a, p);
 	all_comes_back(&a, 1);
 	arena_done(a);
 }
@@ -415,7 +463,7 @@ END_TEST
 int main(void)
 {
 	return TESTS_RUN("magazine", bytes_follow_the_block, fills_start_small_and_grow, a_pair_absorbs_ups_and_downs,
-	                 depots_keep_to_their_limit, a_flush_moves_everything_to_the_depot, a_locked_depot_is_gone_round,
+	                 depots_keep_to_their_limit, a_thread_keeps_a_stock, an_idle_depot_is_emptied, a_flush_moves_everything_to_the_depot, a_locked_depot_is_gone_round,
 	                 no_magazines_left_is_survived, blocks_of_another_are_reused_where_freed,
 	                 the_owner_of_blocks_gets_them_posted, a_full_inbox_leads_to_the_backlog_and_back,
 	                 mixed_magazines_come_apart, close_hands_on_what_was_cached,
