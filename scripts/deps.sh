@@ -39,6 +39,10 @@ tests() {
 	need nm binutils
 	need ps procps
 	need man man-db
+	need cmake cmake
+	need clang++ clang
+	need_file libc++-dev
+	need_file libc++abi-dev
 }
 bench() {
 	tests
