@@ -2,6 +2,12 @@
 
 PREFIX ?= /usr/local
 DESTDIR ?=
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 CC ?= cc
 SAN ?=
 DEBUG ?=
@@ -48,7 +54,7 @@ LIB_A := $(BUILD)/libshmbind.a
 PRELOAD_SO := $(BUILD)/libshmbind-preload.so
 CLI := $(BUILD)/shmbind
 
-all: $(LIB_SO) $(BUILD)/libshmbind.so $(LIB_A) $(PRELOAD_SO) $(CLI) $(BUILD)/shmbind.pc $(EXAMPLES)
+all: $(LIB_SO) $(BUILD)/libshmbind.so $(LIB_A) $(PRELOAD_SO) $(CLI) $(BUILD)/libshmbind-malloc.so $(EXAMPLES)
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -59,7 +65,7 @@ help:
 ## make programs   install three dozen programs and compare each with itself under the shim
 ## make bench      measure beside other allocators, interleaved, in one sitting
 ## make bench-programs  whole programs under the shim, under jemalloc and alone
-## make install    PREFIX=/usr/local DESTDIR=
+## make install    PREFIX=/usr/local DESTDIR=, and BINDIR LIBDIR INCLUDEDIR MANDIR BASHDIR ZSHDIR
 ## make uninstall  removes what install put there
 ## make check-layers | check-symbols   what `check` also runs
 ## make dist       a source tarball -> build/
@@ -123,17 +129,21 @@ $(PRELOAD_SO): $(OBJ) $(PRELOAD_OBJ) $(JE_LIB) preload/preload.map
 	$(Q)$(CC) -shared $(ALL_LDFLAGS) -Wl,-soname,libshmbind-preload.so -Wl,-z,nodelete \
 		-Wl,--defsym=malloc=preload_malloc,--defsym=free=preload_free \
 		-Wl,--version-script=preload/preload.map $(OBJ) $(PRELOAD_OBJ) $(JE_LIB) -lm -o $@
+$(BUILD)/libshmbind-malloc.so: $(PRELOAD_SO)
+	$(Q)ln -sf libshmbind-preload.so $@
 
 $(CLI): $(CLI_OBJ) $(LIB_A)
 	$(say) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) $(CLI_OBJ) $(LIB_A) -lsmartcols -ldw -lm -o $@
 
+# Linked, not preloaded: its malloc is the shim.
+$(BUILD)/examples/drop_in: $(BUILD)/examples/drop_in.o $(BUILD)/libshmbind-malloc.so
+	$(say) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $< -L$(BUILD) -Wl,--no-as-needed -lshmbind-malloc -Wl,-rpath,'$$ORIGIN/..' -o $@
 $(BUILD)/examples/%: $(BUILD)/examples/%.o $(LIB_A)
 	$(say) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) $< $(LIB_A) -lm -o $@
 
-$(BUILD)/shmbind.pc: src/shmbind.pc.in Makefile include/shmbind.h
-	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e "s|@VERSION@|$(VERSION)|" $< >$@
 VERSION = $(shell sed -n 's/^.define SHMB_VERSION_[MP][A-Z]* //p' include/shmbind.h | paste -sd.)
 
 # ---- tests: Check suites see the library's insides, so they link the objects
@@ -178,25 +188,13 @@ bench-programs: $(BUILD)/.deps-programs $(BUILD)/.deps-bench all
 	@BUILD=$(BUILD) bench/programs
 
 # ---- installing
+DIRECTORIES := PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR MANDIR BASHDIR ZSHDIR
+install uninstall: private PLACES = $(foreach d,$(DIRECTORIES),$(d)='$($(d))')
 install: all
-	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
-	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man3 $(DESTDIR)$(PREFIX)/share/man/man7
-	install -m 755 $(LIB_SO) $(PRELOAD_SO) $(DESTDIR)$(PREFIX)/lib
-	ln -sf libshmbind.so.0 $(DESTDIR)$(PREFIX)/lib/libshmbind.so
-	install -m 644 $(LIB_A) $(DESTDIR)$(PREFIX)/lib
-	install -m 644 $(BUILD)/shmbind.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig
-	install -m 644 include/shmbind.h $(DESTDIR)$(PREFIX)/include
-	install -m 755 $(CLI) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 644 docs/man/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
-	install -m 644 docs/man/*.7 $(DESTDIR)$(PREFIX)/share/man/man7
+	$(Q)$(PLACES) scripts/install.sh install $(BUILD)
 
 uninstall:
-	cd $(DESTDIR)$(PREFIX) && rm -f lib/libshmbind.so.0 lib/libshmbind.so lib/libshmbind.a lib/libshmbind-preload.so \
-		lib/pkgconfig/shmbind.pc include/shmbind.h bin/shmbind \
-		$(addprefix share/man/man1/,$(notdir $(wildcard docs/man/*.1))) \
-		$(addprefix share/man/man3/,$(notdir $(wildcard docs/man/*.3))) \
-		$(addprefix share/man/man7/,$(notdir $(wildcard docs/man/*.7)))
+	$(Q)$(PLACES) scripts/install.sh uninstall $(BUILD)
 
 dist:
 	@mkdir -p build

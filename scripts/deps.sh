@@ -63,6 +63,10 @@ tests() {
 	need redis-server redis-server
 	need redis-benchmark redis-tools
 	need memcached memcached
+	need cmake cmake
+	need clang++ clang
+	need_file libc++-dev
+	need_file libc++abi-dev
 }
 programs() {
 	tests

@@ -18,18 +18,27 @@ static volatile pid_t command;
 
 /* ---- the shim -------------------------------------------------------------------- */
 
-/* Beside the tool, or where `make install` puts it. */
+/* Where a Debian package puts it. */
+#if defined(__x86_64__)
+#define LIB_OF_PACKAGES "../lib/x86_64-linux-gnu/"
+#elif defined(__aarch64__)
+#define LIB_OF_PACKAGES "../lib/aarch64-linux-gnu/"
+#else
+#define LIB_OF_PACKAGES "../lib64/"
+#endif
+
+/* Beside the tool, or where `make install` or a package puts it. */
 static bool find_shim(char out[PATH_MAX])
 {
-	static const char *const places[] = {"libshmbind-preload.so", "../lib/libshmbind-preload.so"};
+	static const char *const places[] = {"", "../lib/", LIB_OF_PACKAGES};
 	char self[PATH_MAX], path[PATH_MAX + 64];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 	if (n <= 0)
 		return false;
 	self[n] = 0;
 	*strrchr(self, '/') = 0;
-	for (unsigned i = 0; i < 2; i++) {
-		snprintf(path, sizeof path, "%s/%s", self, places[i]);
+	for (unsigned i = 0; i < sizeof places / sizeof *places; i++) {
+		snprintf(path, sizeof path, "%s/%slibshmbind-preload.so", self, places[i]);
 		if (realpath(path, out))
 			return true;
 	}
@@ -41,7 +50,7 @@ bool command_preload(const char *verb)
 	char shim[PATH_MAX], list[2 * PATH_MAX];
 	const char *others = getenv("LD_PRELOAD");
 	if (!find_shim(shim)) {
-		complain(verb, "libshmbind-preload.so is neither beside this tool nor in ../lib");
+		complain(verb, "libshmbind-preload.so is neither beside this tool nor in " LIB_OF_PACKAGES " or ../lib");
 		return false;
 	}
 	snprintf(list, sizeof list, "%s%s%s", shim, others && *others ? ":" : "", others ? others : "");
