@@ -14,7 +14,6 @@
  * the ordinary heap.
  */
 #include "shim.h"
-#include "../src/preload_api.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,9 +45,11 @@ static int fork_error;
 
 static void arena_set(shmb_arena *a)
 {
-	struct preload_rule rules[RULES];
+	struct rules_shown r = rules_shown(NULL);
 	if (a)
-		preload_rules_set(a, rules, rules_describe(rules));
+		preload_rules_begin(a, r.text, r.rules, r.n, r.off);
+	else
+		preload_rules_end();
 	preload_place(a);
 	atomic_store(&shim_arena, a);
 }
@@ -163,6 +164,7 @@ static void fork_child(void)
 {
 	shmb_arena *a = atomic_load(&shim_arena);
 	atomic_flag_clear(&opening);
+	rules_change_forked();
 	if (policy.fork == FORK_SHARE)
 		return;
 	arena_set(NULL);
@@ -214,7 +216,8 @@ __attribute__((constructor)) static void shim_start(void)
 		(void)pthread_atfork(NULL, NULL, rules_uncount);
 		return;
 	}
-	preload_place_sizes(rules_place_all, rules_first);
+	struct rules_shown r = rules_shown(NULL);
+	preload_rules_use(r.rules, r.n);
 	(void)open_region(1);
 	shim_reach_deepbind();
 	(void)at_quick_exit(shim_leave); /* runs before the library's own, which unlinks */

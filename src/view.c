@@ -16,7 +16,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64, PARTS = 9 };
+enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64, PARTS = 11 };
 
 int view_file(const char *name, int *fd, uint64_t *size)
 {
@@ -63,7 +63,8 @@ static unsigned parts_of(struct view *v, struct part parts[PARTS])
 	v->mags_n = (uint32_t)least(atomic_load(&v->h.mags_ready), MAGS);
 	v->boxes_n = (uint32_t)least(atomic_load(&v->h.boxes_ready), BOXES);
 	v->names_n = atomic_load(&v->h.names_ready) ? NAME_BUCKETS * NAMES_PER_BUCKET : 0;
-	v->rules_n = (uint32_t)least(atomic_load(&v->h.rules), RULES);
+	v->rules_n = (uint32_t)least(atomic_load(&v->h.rules), RULE_ENTRIES);
+	uint64_t tagged = v->rules_n ? v->ready : 0;
 	parts[n++] = (struct part){offsetof(struct view, spans), l->spans, v->ready * sizeof(span_t)};
 	parts[n++] = (struct part){offsetof(struct view, pages), l->pages, v->ready * UNIT_PAGES * sizeof(page_t)};
 	parts[n++] = (struct part){offsetof(struct view, depots), l->depots, CLASSES * sizeof(struct depot_shm)};
@@ -72,13 +73,30 @@ static unsigned parts_of(struct view *v, struct part parts[PARTS])
 	parts[n++] = (struct part){offsetof(struct view, mags), l->mags, v->mags_n * sizeof(struct mag_shm)};
 	parts[n++] = (struct part){offsetof(struct view, boxes), l->boxes, v->boxes_n * sizeof(struct box_shm)};
 	parts[n++] = (struct part){offsetof(struct view, names), l->names, v->names_n * sizeof(struct name_shm)};
-	parts[n++] = (struct part){offsetof(struct view, rules), l->rules, v->rules_n ? sizeof(struct rules_shm) : 0};
+	parts[n++] = (struct part){offsetof(struct view, unit_tags), l->unit_tags, tagged};
+	parts[n++] = (struct part){offsetof(struct view, tag_bits), l->tag_bits, round_up(tagged, 64) / 8};
+	parts[n++] = (struct part){offsetof(struct view, rules), l->rules,
+	                           v->rules_n ? offsetof(struct rules_shm, rules[v->rules_n]) : 0};
 	return n;
 }
 
 static bool is_small(const struct view *v, uint64_t unit)
 {
 	return unit < SMALL_UNITS && span_kind_of(v->spans[unit]) == SPAN_SMALL;
+}
+
+static bool has_tags(const struct view *v, uint64_t unit)
+{
+	return v->rules_n && is_small(v, unit) && (v->tag_bits[unit / 64] >> unit % 64 & 1);
+}
+
+static int copy_tags(struct view *v, int fd)
+{
+	int err = 0;
+	for (uint64_t u = 0; u < v->ready && !err; u++)
+		if (has_tags(v, u))
+			err = sys_pread(fd, v->tags + u * UNIT_GRAINS, UNIT_GRAINS, v->lay.tags + u * UNIT_GRAINS);
+	return err;
 }
 
 static int copy_blocks(struct view *v, int fd)
@@ -102,7 +120,7 @@ static int copy(struct view *v, int fd)
 	uint64_t at = 0;
 	for (unsigned i = 0; i < n; i++)
 		at += round_up(parts[i].bytes, PAGE);
-	v->memory_len = at + v->ready * UNIT_GRAINS + PAGE;
+	v->memory_len = at + 2 * v->ready * UNIT_GRAINS + PAGE;
 	int err = sys_map(NULL, v->memory_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
 	                  &v->memory);
 	if (err)
@@ -114,10 +132,13 @@ static int copy(struct view *v, int fd)
 		to += round_up(parts[i].bytes, PAGE);
 	}
 	v->blocks = (uint8_t *)to;
+	v->tags = v->blocks + v->ready * UNIT_GRAINS;
 	for (unsigned i = 0; i < v->slots_n; i++)
 		v->slot_alive[i] = lease_probe(fd, LEASE_SLOT + i, 1) != LIVE_NO;
 	if (!err)
 		err = copy_blocks(v, fd);
+	if (!err)
+		err = copy_tags(v, fd);
 	if (err)
 		view_close(v);
 	return err == EIO ? SHMB_ECORRUPT : err; /* the file became shorter meanwhile */
@@ -173,6 +194,7 @@ struct walk {
 static int walk_small(const struct walk *w, uint64_t unit)
 {
 	const uint8_t *map = w->v->blocks + unit * UNIT_GRAINS;
+	const uint8_t *tags = has_tags(w->v, unit) ? w->v->tags + unit * UNIT_GRAINS : NULL;
 	holder_t holder = span_holder(w->v->spans[unit]);
 	int stop = 0;
 	for (unsigned i = 0; i < UNIT_GRAINS && !stop; i++) {
@@ -188,7 +210,8 @@ static int walk_small(const struct walk *w, uint64_t unit)
 		                       .size = class_size(class),
 		                       .state = state,
 		                       .class = class,
-		                       .holder = holder};
+		                       .holder = holder,
+		                       .tag = tags ? tags[i] : 0};
 		stop = w->each(w->ctx, &b);
 	}
 	return stop;
@@ -207,7 +230,8 @@ int view_each_block(const struct view *v, int (*each)(void *ctx, const struct vi
 			                       .size = span_aux(s) << UNIT_SHIFT,
 			                       .state = BLOCK_LIVE,
 			                       .class = CLASSES,
-			                       .holder = span_holder(s)};
+			                       .holder = span_holder(s),
+			                       .tag = w.v->rules_n ? w.v->unit_tags[u] : 0};
 			stop = each(ctx, &b);
 			u += span_aux(s) - 1;
 		}

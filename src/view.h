@@ -23,7 +23,9 @@ struct view {
 	struct mag_shm *mags;
 	struct box_shm *boxes;
 	struct name_shm *names;
-	struct rules_shm *rules; /* where rules_n is not 0 */
+	struct rules_shm *rules; /* where rules_n is not 0: that many entries */
+	uint8_t *unit_tags, *tags; /* as `blocks`, where the tag bit is set */
+	uint64_t *tag_bits;
 	uint8_t *blocks; /* of SMALL units; zeros elsewhere, and not all there */
 	void *memory;
 	uint64_t memory_len;
@@ -47,6 +49,7 @@ struct view_block {
 	enum block_state state;
 	unsigned class; /* CLASSES: a run of units */
 	holder_t holder;
+	uint8_t tag; /* of the rule; 0: none */
 };
 int view_each_block(const struct view *v, int (*each)(void *ctx, const struct view_block *b), void *ctx);
 
