@@ -65,11 +65,9 @@ static size_t boot_size(const void *p)
 }
 
 /* False: this very call comes from dlsym. */
-static bool next_ready(void)
+static __attribute__((noinline)) bool next_find(void)
 {
 	static __thread bool inside __attribute__((tls_model("initial-exec")));
-	if (likely(next.usable_size != NULL))
-		return true;
 	if (inside)
 		return false;
 	inside = true;
@@ -81,6 +79,11 @@ static bool next_ready(void)
 	next.usable_size = (size_t (*)(void *))dlsym(RTLD_NEXT, "malloc_usable_size");
 	inside = false;
 	return true;
+}
+
+static inline bool next_ready(void)
+{
+	return likely(next.usable_size != NULL) || next_find();
 }
 
 static void *next_malloc(size_t size)
@@ -132,11 +135,16 @@ static __attribute__((noinline)) struct choice choose_by_rules(size_t size, cons
 	return c;
 }
 
+static inline struct choice choose_now(size_t size, const void *caller, enum held held)
+{
+	return rules_may_place(size) ? choose_by_rules(size, caller, held) : (struct choice){NULL, -1};
+}
+
 static inline struct choice choose(size_t size, const void *caller, enum held held)
 {
 	if (unlikely(preload_rules_changed()))
 		rules_change();
-	return rules_may_place(size) ? choose_by_rules(size, caller, held) : (struct choice){NULL, -1};
+	return choose_now(size, caller, held);
 }
 
 /* A block that was served from the region, or NULL. */
@@ -166,10 +174,20 @@ static void *malloc_in(struct choice c, size_t size)
 	return next_malloc(size);
 }
 
-/* What preload_malloc() does with a request that its table does not place. */
+static __attribute__((noinline)) void *malloc_by_changed_rules(size_t size, const void *caller)
+{
+	rules_change();
+	return malloc_in(choose_now(size, caller, HELD_NOT), size);
+}
+
+/* What preload_malloc() does with a request that its table does not place. Nothing is kept over a call on the way out. */
 void *preload_malloc_otherwise(size_t size, const void *caller)
 {
-	return malloc_in(choose(size, caller, HELD_NOT), size);
+	if (unlikely(preload_rules_changed()))
+		return malloc_by_changed_rules(size, caller);
+	if (!rules_may_place(size))
+		return next_malloc(size);
+	return malloc_in(choose_by_rules(size, caller, HELD_NOT), size);
 }
 
 EXPORT void *calloc(size_t n, size_t size)

@@ -365,21 +365,21 @@ static_assert(sizeof(struct bucket_shm) == 16, "a quarter line");
 /*
  * What a rule of a preloaded program did. hits, bytes, fallbacks only rise. To
  * these come the hits in the thread records, of the classes that are its own.
+ * What lives is found by walking the blocks; the sum is for the peak (tally.c).
  *
- *   small, large   bytes of the live blocks that have its tag; small: and of those
- *                  that are free in a thread's magazine with the tag still on
- *   peak           the highest total: small, large, and what is out of the classes
- *                  that it owns (tally.c)
+ *   sum      bytes that count for it now: what is out of its classes, and its tags'
+ *   peak     the most that was
  */
 struct rule_shm {
-	_Atomic uint64_t hits, bytes; /* requests that it decided about; what they count as */
+	_Alignas(64) _Atomic uint64_t hits; /* requests that it decided about */
+	_Atomic uint64_t bytes;       /* what they count as */
 	_Atomic uint64_t fallbacks;   /* chosen, and served by the ordinary heap */
-	_Atomic int64_t small, large;
-	_Atomic int64_t peak;
 	uint64_t hash;   /* of the whole text: a rule that comes again goes on counting */
 	uint64_t places; /* 0: it keeps requests out */
+	_Alignas(64) _Atomic int64_t sum;
+	_Atomic int64_t peak;
+	uint64_t reserved[2];
 	char text[RULE_TEXT];
-	uint64_t reserved[4];
 };
 static_assert(sizeof(struct rule_shm) == 192, "three lines");
 
@@ -409,8 +409,8 @@ struct rules_bank {
 };
 
 struct rules_shm {
-	_Atomic int64_t out[CLASSES];  /* blocks that are live, or free in a thread's magazine */
-	_Atomic int64_t tagged[CLASSES]; /* those of them that have a tag */
+	_Alignas(64) _Atomic int64_t out[CLASSES]; /* bytes of blocks without tags, live or free in a thread's magazine */
+	_Atomic uint8_t attributed[64]; /* in whose sum these are: its number plus one; 0: nobody's */
 	struct rules_bank banks[2];
 	struct rule_shm rules[RULE_ENTRIES];
 };

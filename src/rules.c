@@ -86,7 +86,7 @@ static unsigned entry_new(struct change *c)
 	}
 	for (unsigned e = 0; e < used; e++) {
 		const struct rule_shm *s = &c->a->rules->rules[e];
-		int64_t lives = atomic_load(&s->small) + atomic_load(&s->large);
+		int64_t lives = atomic_load(&s->sum);
 		if (!c->taken[e] && lives < least) {
 			least = lives;
 			best = e;
@@ -210,6 +210,11 @@ static int entries_write(struct change *c, const struct rule *rules, unsigned n)
 		tally_sweep(c->a, fd, c->gone, NULL);
 		sys_close(fd);
 	}
+	for (unsigned k = 0; k < CLASSES; k++) {
+		uint8_t in = atomic_load(&c->a->rules->attributed[k]);
+		if (in && in <= RULE_ENTRIES && c->gone[in - 1])
+			tally_attribute(c->a, k, RULE_NONE);
+	}
 	for (unsigned i = 0; i < n; i++) {
 		struct rule_shm *s = &c->a->rules->rules[c->new->entry[i]];
 		uint64_t hash = hash_of(rules[i].text);
@@ -269,6 +274,8 @@ static int publish(struct shmb_arena *a, const char *text, const struct rule *ru
 		return err;
 	atomic_store(&c.new->gen, gen);
 	atomic_store(&a->hdr->rules_gen, gen);
+	for (unsigned k = 0; k < CLASSES; k++)
+		tally_attribute(a, k, c.new->owner[k]);
 	if (before) {
 		knock(a);
 		sweep_untagged(&c);

@@ -25,83 +25,55 @@
 #include "span.h"
 #include "sys.h"
 
-#include <string.h>
-
 enum { UNIT_GRAINS = UNIT / GRAIN, PAGE_GRAINS = PAGE / GRAIN };
 
-static void add(_Atomic int64_t *sum, int64_t n)
-{
-	atomic_fetch_add_explicit(sum, n, memory_order_relaxed);
-}
-
-static int64_t get(const _Atomic int64_t *sum)
-{
-	return atomic_load_explicit(sum, memory_order_relaxed);
-}
-
-static const struct rules_bank *bank(const struct shmb_arena *a)
-{
-	return &a->rules->banks[atomic_load_explicit(&a->hdr->rules_gen, memory_order_relaxed) & 1];
-}
-
-/* The entry of a tag; RULE_NONE: it cannot be one. */
-static unsigned entry_of(const struct shmb_arena *a, uint8_t tag)
+/* Its entry; NULL: there is none of that number plus one. */
+static struct rule_shm *entry_of(struct shmb_arena *a, unsigned tag)
 {
 	uint32_t n = atomic_load_explicit(&a->hdr->rules, memory_order_relaxed);
-	return tag && tag <= RULE_ENTRIES && tag <= n ? tag - 1u : RULE_NONE;
+	return tag && tag <= RULE_ENTRIES && tag <= n ? &a->rules->rules[tag - 1] : NULL;
 }
 
-/* ---- peaks --------------------------------------------------------------------------- */
-
-static int64_t total(const struct shmb_arena *a, unsigned entry)
+static void change(struct rule_shm *r, int64_t bytes)
 {
-	const struct rules_shm *t = a->rules;
-	const uint8_t *owner = bank(a)->owner;
-	int64_t sum = get(&t->rules[entry].small) + get(&t->rules[entry].large);
-	for (unsigned c = 0; c < CLASSES; c++)
-		if (owner[c] == entry)
-			sum += (get(&t->out[c]) - get(&t->tagged[c])) * class_size(c);
-	return sum;
-}
-
-static void note_peak(struct shmb_arena *a, unsigned entry)
-{
-	if (entry >= RULE_ENTRIES || entry >= atomic_load_explicit(&a->hdr->rules, memory_order_relaxed))
+	if (!r)
 		return;
-	_Atomic int64_t *peak = &a->rules->rules[entry].peak;
-	int64_t now = total(a, entry), was = get(peak);
-	while (now > was && !atomic_compare_exchange_weak(peak, &was, now))
+	int64_t now = atomic_fetch_add_explicit(&r->sum, bytes, memory_order_relaxed) + bytes;
+	int64_t was = atomic_load_explicit(&r->peak, memory_order_relaxed);
+	while (unlikely(now > was) && !atomic_compare_exchange_weak(&r->peak, &was, now))
 		;
 }
 
 /* ---- small blocks ---------------------------------------------------------------------- */
 
+static void change_out(struct shmb_arena *a, unsigned class, int64_t blocks)
+{
+	int64_t bytes = blocks * class_size(class);
+	atomic_fetch_add_explicit(&a->rules->out[class], bytes, memory_order_relaxed);
+	change(entry_of(a, atomic_load_explicit(&a->rules->attributed[class], memory_order_relaxed)), bytes);
+}
+
 void tally_enter(struct shmb_arena *a, unsigned class, uint32_t n)
 {
-	if (!tally_wanted(a) || !n)
-		return;
-	add(&a->rules->out[class], n);
-	note_peak(a, bank(a)->owner[class]);
+	if (tally_wanted(a) && n)
+		change_out(a, class, n);
 }
 
 void tally_leave(struct shmb_arena *a, unsigned class, uint32_t n)
 {
 	if (tally_wanted(a) && n)
-		add(&a->rules->out[class], -(int64_t)n);
+		change_out(a, class, -(int64_t)n);
 }
 
 /* Sets a block's tag, whatever it was. Off first and counted then: a kill in between leaves the sum too high. */
 static void tag_change(struct shmb_arena *a, uint32_t grain, unsigned class, uint8_t tag)
 {
-	uint8_t was = atomic_exchange(&a->tags[grain], tag);
+	struct rule_shm *before = entry_of(a, atomic_exchange(&a->tags[grain], tag)), *after = entry_of(a, tag);
 	int64_t size = class_size(class);
-	unsigned before = entry_of(a, was), after = entry_of(a, tag);
-	if (before != RULE_NONE)
-		add(&a->rules->rules[before].small, -size);
-	if (after != RULE_NONE)
-		add(&a->rules->rules[after].small, size);
-	if ((before != RULE_NONE) != (after != RULE_NONE))
-		add(&a->rules->tagged[class], after != RULE_NONE ? 1 : -1);
+	change(before, -size);
+	change(after, size);
+	if (!before != !after)
+		change_out(a, class, after ? -1 : 1);
 }
 
 static void untag(struct shmb_arena *a, uint32_t grain, unsigned class)
@@ -145,45 +117,51 @@ static bool tags_commit(struct shmb_arena *a, uint64_t unit)
 
 void tally_tag(struct shmb_arena *a, uint32_t grain, unsigned class, unsigned entry)
 {
-	if (!tags_commit(a, grain / UNIT_GRAINS) || atomic_load_explicit(&a->tags[grain], memory_order_relaxed) == entry + 1)
+	if (tags_commit(a, grain / UNIT_GRAINS) && atomic_load_explicit(&a->tags[grain], memory_order_relaxed) != entry + 1)
+		tag_change(a, grain, class, (uint8_t)(entry + 1));
+}
+
+void tally_attribute(struct shmb_arena *a, unsigned class, unsigned entry)
+{
+	_Atomic uint8_t *to = &a->rules->attributed[class];
+	uint8_t was = atomic_load(to), now = (uint8_t)(entry + 1); /* of RULE_NONE 0 */
+	if (was == now)
 		return;
-	tag_change(a, grain, class, (uint8_t)(entry + 1));
-	note_peak(a, entry);
+	atomic_store(to, now);
+	int64_t bytes = atomic_load(&a->rules->out[class]);
+	change(entry_of(a, was), -bytes);
+	change(entry_of(a, now), bytes);
 }
 
 /* ---- large blocks ------------------------------------------------------------------------ */
 
-static void add_large(struct shmb_arena *a, uint8_t tag, int64_t units)
+/* The tag of a block is changed by who has it, and taken off by a sweep; a sum may be off by what they both do at once. */
+static void tag_large(struct shmb_arena *a, uint64_t unit, uint64_t n, uint8_t tag)
 {
-	unsigned entry = entry_of(a, tag);
-	if (entry != RULE_NONE)
-		add(&a->rules->rules[entry].large, units * UNIT);
+	uint8_t was = atomic_load_explicit(&a->unit_tags[unit], memory_order_relaxed);
+	if (was == tag)
+		return;
+	atomic_store_explicit(&a->unit_tags[unit], tag, memory_order_release);
+	change(entry_of(a, was), -(int64_t)(n << UNIT_SHIFT));
+	change(entry_of(a, tag), (int64_t)(n << UNIT_SHIFT));
 }
 
 void tally_tag_large(struct shmb_arena *a, uint64_t unit, uint64_t n, unsigned entry)
 {
-	uint8_t tag = (uint8_t)(entry + 1);
-	if (atomic_load_explicit(&a->unit_tags[unit], memory_order_relaxed) == tag)
-		return;
-	add_large(a, tag, (int64_t)n);
-	add_large(a, atomic_exchange(&a->unit_tags[unit], tag), -(int64_t)n);
-	note_peak(a, entry);
+	tag_large(a, unit, n, (uint8_t)(entry + 1));
 }
 
 void tally_resize_large(struct shmb_arena *a, uint64_t unit, uint64_t have, uint64_t want)
 {
-	uint8_t tag = tally_wanted(a) ? atomic_load_explicit(&a->unit_tags[unit], memory_order_relaxed) : 0;
-	if (!tag)
-		return;
-	add_large(a, tag, (int64_t)want - (int64_t)have);
-	if (want > have)
-		note_peak(a, entry_of(a, tag));
+	if (tally_wanted(a))
+		change(entry_of(a, atomic_load_explicit(&a->unit_tags[unit], memory_order_relaxed)),
+		       ((int64_t)want - (int64_t)have) * UNIT);
 }
 
 void tally_free_large(struct shmb_arena *a, uint64_t unit, uint64_t n)
 {
-	if (tally_wanted(a) && atomic_load_explicit(&a->unit_tags[unit], memory_order_relaxed))
-		add_large(a, atomic_exchange(&a->unit_tags[unit], 0), -(int64_t)n);
+	if (tally_wanted(a))
+		tag_large(a, unit, n, 0);
 }
 
 /* ---- sweeping ------------------------------------------------------------------------------ */
@@ -198,8 +176,7 @@ static void sweep_small(struct shmb_arena *a, int fd, uint64_t unit, const bool 
 		if (!tags[i])
 			continue;
 		unsigned class = page_class(atomic_load(&a->pages[unit * UNIT_PAGES + i / PAGE_GRAINS]));
-		unsigned entry = entry_of(a, tags[i]);
-		bool past = gone && entry != RULE_NONE && gone[entry];
+		bool past = gone && tags[i] <= RULE_ENTRIES && gone[tags[i] - 1];
 		if (class < CLASSES && (past || (tagged && !tagged[class])))
 			untag(a, (uint32_t)(unit * UNIT_GRAINS + i), class);
 	}
@@ -213,8 +190,8 @@ void tally_sweep(struct shmb_arena *a, int fd, const bool *gone, const uint8_t *
 		if (small && u < SMALL_UNITS && span_kind_of(w) == SPAN_SMALL && hint_get(a->tag_bits, u)) {
 			sweep_small(a, fd, u, gone, tagged);
 		} else if (span_kind_of(w) == SPAN_HEAD) {
-			unsigned entry = entry_of(a, atomic_load(&a->unit_tags[u]));
-			if (gone && entry != RULE_NONE && gone[entry])
+			uint8_t tag = atomic_load(&a->unit_tags[u]);
+			if (gone && tag && tag <= RULE_ENTRIES && gone[tag - 1])
 				tally_free_large(a, u, span_aux(w));
 		}
 	}

@@ -32,6 +32,9 @@ void tally_tag_large(struct shmb_arena *a, uint64_t unit, uint64_t n, unsigned e
 void tally_resize_large(struct shmb_arena *a, uint64_t unit, uint64_t have, uint64_t want);
 void tally_free_large(struct shmb_arena *a, uint64_t unit, uint64_t n);
 
+/* What is out of a class is in that entry's sum from now on; RULE_NONE: in nobody's. */
+void tally_attribute(struct shmb_arena *a, unsigned class, unsigned entry);
+
 /*
  * Takes the tags of entries that are `gone` off, and of small blocks all those
  * in classes that are not `tagged`; NULL for one: it does not matter. `fd`: the region's.
