@@ -296,20 +296,22 @@ static int place_grains(const struct rule *rules, unsigned n, size_t grains)
 	return rule_place_all(rules, n, grains ? (grains - 1) * GRAIN + 1 : 0, grains * GRAIN);
 }
 
+/* The rule that places the largest of a class's sizes whoever asks, of those that there is one for. */
+static int place_largest(const struct rule *rules, unsigned n, unsigned class)
+{
+	size_t most = class_size(class) / GRAIN, least = class ? class_size(class - 1) / GRAIN + 1 : 0;
+	int by = -1;
+	for (size_t i = most + 1; by < 0 && i-- > least;)
+		by = place_grains(rules, n, i);
+	return by;
+}
+
 void rule_plan(const struct rule *rules, unsigned n, struct rule_plan *plan)
 {
-	memset(plan->counts, RULE_NONE, sizeof plan->counts);
-	for (size_t i = CLASS_MAX_SIZE / GRAIN + 1; i-- > 0;) {
-		uint8_t *counts = &plan->counts[class_of_grains(i)];
-		int by = *counts == RULE_NONE ? place_grains(rules, n, i) : -1;
-		if (by >= 0)
-			*counts = (uint8_t)by;
-	}
 	for (unsigned c = 0; c < CLASSES; c++) {
-		int first = rule_first(rules, n, class_size(c));
+		int largest = place_largest(rules, n, c), first = rule_first(rules, n, class_size(c));
 		int only = rule_only(rules, n, c ? class_size(c - 1) + 1 : 0, class_size(c));
-		if (plan->counts[c] == RULE_NONE && first >= 0)
-			plan->counts[c] = (uint8_t)first;
+		plan->counts[c] = largest >= 0 ? (uint8_t)largest : first >= 0 ? (uint8_t)first : RULE_NONE;
 		plan->owner[c] = only >= 0 ? (uint8_t)only : RULE_NONE;
 		plan->tagged[c] = only == RULE_SEVERAL;
 	}
