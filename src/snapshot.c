@@ -122,7 +122,7 @@ static void copy_large(struct copier *c, uint64_t unit, uint64_t n)
 {
 	char *from = c->a->data + (unit << UNIT_SHIFT);
 	if (n >= HUGE_UNITS && c->mirror)
-		(void)madvise(c->mirror + (from - c->a->map), n << UNIT_SHIFT, MADV_HUGEPAGE); /* a wish */
+		sys_hugepages(c->mirror + (from - c->a->map), n << UNIT_SHIFT);
 	copy(c, from, n << UNIT_SHIFT);
 }
 
@@ -165,8 +165,8 @@ static int mirror_take(struct copier *c, struct snapshot *s)
 {
 	s->size = c->a->lay.size;
 	int err = sys_map_lazily(NULL, s->size, PROT_READ | PROT_WRITE, PRIVATE_MEMORY, -1, 0, &s->memory);
-	if (!err && mremap(s->memory, PAGE, PAGE, 0) != s->memory)
-		err = EPERM;
+	if (!err)
+		err = sys_move(s->memory, PAGE, s->memory);
 	if (err)
 		return err;
 	c->mirror = s->memory;
@@ -242,9 +242,9 @@ int preload_snapshot_adopt(shmb_arena *a, struct snapshot *s)
 {
 	atomic_store(&a->retired, true);
 	if (!s->packed) {
-		void *moved = mremap(s->memory, s->size, s->size, MREMAP_MAYMOVE | MREMAP_FIXED, a->map);
+		int err = sys_move(s->memory, s->size, a->map);
 		s->memory = NULL;
-		return moved == a->map ? 0 : errno;
+		return err;
 	}
 	int err = unpack(a, s->memory);
 	preload_snapshot_discard(s);
