@@ -9,9 +9,9 @@
 #include "box.h"
 #include "context.h"
 #include "engine.h"
-#include "error.h"
 #include "format.h"
 #include "heap.h"
+#include "once.h"
 #include "page.h"
 #include "slot.h"
 #include "sys.h"
@@ -47,11 +47,18 @@ __attribute__((destructor(102))) static void leave(void)
 			box_drop_all(&arenas[i]);
 }
 
-static void setup(void)
+static int handle_forks(void)
 {
-	context_setup();
-	lease_setup();
-	ASSERT(pthread_atfork(setup_lock, setup_unlock, fork_child) == 0);
+	return pthread_atfork(setup_lock, setup_unlock, fork_child);
+}
+
+static int setup(void)
+{
+	static once_t once;
+	int err = context_setup();
+	if (!err)
+		err = lease_setup();
+	return err ? err : once_try(&once, handle_forks);
 }
 
 /* ---- opening ----------------------------------------------------------------------- */
@@ -120,7 +127,7 @@ static void unmap(struct shmb_arena *a)
 	if (!a->map)
 		return;
 	window_set(a->map, a->lay.size, NULL);
-	ASSERT(sys_unmap(a->map, a->lay.size) == 0);
+	(void)sys_unmap(a->map, a->lay.size);
 	a->map = NULL;
 }
 
@@ -148,7 +155,7 @@ static int open_locked(struct shmb_arena *a, const char *name, const shmb_option
 		return 0;
 	}
 	sys_close(fd);
-	context_unmap(a);
+	(void)context_unmap(a); /* no thread has used it: nothing that could fail */
 	tenure_end(a);
 	unmap(a);
 	region_abandon(a->region);
@@ -170,14 +177,25 @@ static struct shmb_arena *handle_new(void)
 
 int shmb_arena_open(const char *name, const shmb_options *opt, shmb_arena **out)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	pthread_once(&once, setup);
+	int err = setup();
+	if (err)
+		return err;
 	setup_lock();
 	struct shmb_arena *a = handle_new();
-	int err = a ? open_locked(a, name, opt) : EMFILE;
+	err = a ? open_locked(a, name, opt) : EMFILE;
 	setup_unlock();
 	if (!err)
 		*out = a;
+	return err;
+}
+
+static int end_locked(struct shmb_arena *a)
+{
+	tenure_end(a);
+	atomic_store(&a->parked, NULL);
+	unmap(a);
+	int err = region_release(a->region);
+	a->region = NULL;
 	return err;
 }
 
@@ -191,12 +209,11 @@ int shmb_arena_close(shmb_arena *a)
 		atomic_store(&a->closed, true);
 	}
 	setup_lock();
-	context_unmap(a);
-	tenure_end(a);
-	atomic_store(&a->parked, NULL);
-	unmap(a);
-	int err = region_release(a->region);
-	a->region = NULL;
+	int err = context_unmap(a);
+	if (err)
+		atomic_store(&a->closed, false); /* as it was, but for its boxes */
+	else
+		err = end_locked(a);
 	setup_unlock();
 	return err;
 }

@@ -30,10 +30,11 @@ struct lease {
 /*
  * Between opening a description and closing its descriptor no fork may come,
  * or the child would have the lease too. lease_setup(): before the first use,
- * and before fork handlers of locks under which leases are taken.
+ * and before fork handlers of locks under which leases are taken. ENOMEM: no
+ * handler can be had, and nothing is guarded.
  */
-void lease_setup(void);
-void lease_guard(void);
+int lease_setup(void);
+int lease_guard(void);
 void lease_unguard(void);
 
 /*

@@ -7,7 +7,6 @@
  * the other, and the child maps what it needs, no more.
  */
 #include "arena.h"
-#include "error.h"
 #include "preload_api.h"
 #include "sys.h"
 
@@ -214,10 +213,11 @@ int preload_snapshot_take(shmb_arena *a, struct snapshot *s)
 	return err;
 }
 
+/* A mapping that has become one with its neighbours cannot be taken out where no more mappings are allowed. */
 void preload_snapshot_discard(struct snapshot *s)
 {
-	if (s->memory)
-		ASSERT(sys_unmap(s->memory, s->size) == 0);
+	if (s->memory && sys_unmap(s->memory, s->size))
+		sys_discard(s->memory, s->size);
 	s->memory = NULL;
 }
 
