@@ -4,7 +4,8 @@
 #
 #   deps.sh build    what `make all` needs
 #   deps.sh test     that, and what `make check` and `make demo` run
-#   deps.sh bench    that, and the allocators `make bench` compares with
+#   deps.sh fuzz     what `make fuzz` needs
+#   deps.sh bench    what the tests need, and the allocators `make bench` compares with
 set -eu
 
 want=
@@ -40,6 +41,11 @@ tests() {
 	need ps procps
 	need man man-db
 }
+fuzz() {
+	build
+	need clang clang
+	need_file libclang-rt-dev
+}
 bench() {
 	tests
 	need_file libjemalloc2
@@ -52,8 +58,9 @@ bench() {
 case "${1:-}" in
 build) build ;;
 test) tests ;;
+fuzz) fuzz ;;
 bench) bench ;;
-*) echo "usage: deps.sh build|test|bench" >&2; exit 2 ;;
+*) echo "usage: deps.sh build|test|fuzz|bench" >&2; exit 2 ;;
 esac
 
 [ -n "$want" ] || exit 0

@@ -35,7 +35,7 @@ static bool commit(struct shmb_arena *a, uint32_t ready)
 struct box_shm *boxes_take(struct shmb_arena *a)
 {
 	for (uint32_t i = 0;;) {
-		uint32_t ready = atomic_load(&a->hdr->boxes_ready);
+		uint32_t ready = boxes_ready(a);
 		i = (uint32_t)hint_find(a->box_bits, i, ready, false);
 		if (i >= ready) {
 			if (!commit(a, ready))
@@ -105,8 +105,8 @@ static void settle_block(struct shmb_arena *a, struct box_shm *b, holder_t hold)
 
 void boxes_abandon(struct shmb_arena *a, holder_t dead, holder_t hold)
 {
-	uint32_t n = atomic_load(&a->hdr->boxes_ready);
-	for (uint32_t i = 0; i < n && i < BOXES; i++) {
+	uint32_t n = boxes_ready(a);
+	for (uint32_t i = 0; i < n; i++) {
 		struct box_shm *b = &a->boxes[i];
 		uint64_t w = atomic_load(&b->word);
 		enum box_state s = box_state_of(w);

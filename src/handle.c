@@ -6,6 +6,7 @@
  * setup_lock, which fork holds; it is registered after jemalloc's own fork
  * handlers, so that it is taken before theirs.
  */
+#include "admit.h"
 #include "box.h"
 #include "context.h"
 #include "engine.h"
@@ -106,6 +107,8 @@ static int attach(struct shmb_arena *a, int fd, const shmb_options *opt)
 		err = SHMB_ETOOSMALL;
 	if (!err)
 		err = map(a, fd, &h, opt ? opt->flags : 0);
+	if (!err && !a->region->read_only && a->region->how != SHMB_CREATED)
+		err = admit(a, fd);
 	if (!err && !a->region->read_only)
 		err = tenure_begin(a, fd);
 	if (!err && lease_held(&a->region->owner))

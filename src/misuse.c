@@ -47,6 +47,8 @@ struct misuse_seen misuse_check_live(const char *what, const struct shmb_arena *
 		return s;
 	}
 	case SPAN_HEAD:
+		if (!span_aux(s.word) || span_aux(s.word) > units_ready(a) - unit)
+			misuse_report(what, a, p, "the words of its units were overwritten");
 		if (s.off % UNIT == 0)
 			return s;
 		/* fall through */

@@ -138,6 +138,20 @@ static void *take_locked(struct shmb_arena *a, unsigned n, unsigned align)
 	return NULL;
 }
 
+/*
+ * A free unit has neither blocks nor pages. In a region that was tampered with
+ * it may, and what it says would come to be believed, so it is looked at.
+ */
+static void unit_wipe(struct shmb_arena *a, uint64_t unit)
+{
+	_Atomic uint64_t *bytes = (_Atomic uint64_t *)(void *)(a->blocks + unit * (UNIT / GRAIN));
+	for (unsigned i = 0; i < UNIT / GRAIN / sizeof *bytes; i++)
+		if (unlikely(atomic_load_explicit(&bytes[i], memory_order_relaxed)))
+			atomic_store_explicit(&bytes[i], 0, memory_order_relaxed);
+	for (unsigned i = 0; i < UNIT_PAGES; i++)
+		atomic_store_explicit(&a->pages[unit * UNIT_PAGES + i], 0, memory_order_relaxed);
+}
+
 /* Adds units to the heap; false: there are none. */
 static bool grow(struct shmb_arena *a)
 {
@@ -157,6 +171,8 @@ static bool grow(struct shmb_arena *a)
 		start = span_take(a, 1, 1, true, &zeroed);
 	if (start == SPAN_NONE)
 		return false;
+	for (uint64_t u = start; u < start + n; u++)
+		unit_wipe(a, u);
 	heap_lock(h);
 	for (uint64_t u = start + n; u-- > start;) {
 		h->free[u] = ALL_FREE;
@@ -237,4 +253,15 @@ void page_note(struct shmb_arena *a, uint32_t grain, unsigned class)
 		if (atomic_load_explicit(&a->pages[page], memory_order_relaxed) != w)
 			atomic_store_explicit(&a->pages[page], w, memory_order_release);
 	}
+}
+
+bool page_explains(const struct shmb_arena *a, uint32_t grain, unsigned class)
+{
+	enum { PAGE_GRAINS = PAGE / GRAIN };
+	if (!page_fits(a, grain, class))
+		return false;
+	page_t w = atomic_load_explicit(&a->pages[grain / PAGE_GRAINS], memory_order_relaxed);
+	uint32_t in = grain % PAGE_GRAINS;
+	return w && page_class(w) == class && in >= page_phase(w) &&
+	       (in - page_phase(w)) % (class_size(class) / GRAIN) == 0;
 }

@@ -24,6 +24,18 @@ void page_trim(struct shmb_arena *a);
  */
 void page_note(struct shmb_arena *a, uint32_t grain, unsigned class);
 
+/* Is there a unit of small blocks, and room for one of the class up to its end? */
+static inline bool page_fits(const struct shmb_arena *a, uint32_t grain, unsigned class)
+{
+	enum { UNIT_GRAINS = UNIT / GRAIN };
+	uint64_t unit = grain / UNIT_GRAINS;
+	return unit < units_ready(a) && span_kind_of(span_get(a, unit)) == SPAN_SMALL &&
+	       grain % UNIT_GRAINS + class_size(class) / GRAIN <= UNIT_GRAINS;
+}
+
+/* And does the page say that a block of the class starts there? */
+bool page_explains(const struct shmb_arena *a, uint32_t grain, unsigned class);
+
 /* Is the unit among those whose pages this process's engine hands out? */
 static inline bool page_unit_mine(const struct shmb_arena *a, span_t w)
 {

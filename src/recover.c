@@ -20,8 +20,8 @@
 
 static bool inbox_lists(const struct shmb_arena *a, uint32_t number)
 {
-	uint32_t high = atomic_load(&a->hdr->slots_high);
-	for (unsigned s = 0; s < high && s < SLOTS; s++)
+	uint32_t high = slots_high(a);
+	for (unsigned s = 0; s < high; s++)
 		for (unsigned i = 0; i < INBOX_CELLS; i++)
 			if (cell_number(atomic_load(&a->slots[s].inbox[i])) == number)
 				return true;
@@ -31,10 +31,10 @@ static bool inbox_lists(const struct shmb_arena *a, uint32_t number)
 /* Gives on a magazine that record `i` of `dead` lists, if it is its still. */
 static void give_on(struct shmb_arena *a, unsigned i, holder_t dead, uint32_t number)
 {
-	if (!number || number > atomic_load(&a->hdr->mags_ready) || number > MAGS)
+	if (!number || number > mags_ready(a))
 		return;
 	struct mag_shm *m = &a->mags[number - 1];
-	if (m->class >= CLASSES || inbox_lists(a, number) || depot_lists(a, m->class, number))
+	if (atomic_load(&m->holder) != mag_holder(i, dead) || m->class >= CLASSES || inbox_lists(a, number) || depot_lists(a, m->class, number))
 		return;
 	if (atomic_load(&m->holder) == mag_holder(i, dead)) /* looked at last: a receiver changes it first */
 		magazine_bequeath(a, number);
@@ -53,12 +53,17 @@ static void recover_thread(struct shmb_arena *a, unsigned i, holder_t dead)
 	give_on(a, i, dead, atomic_load(&t->discard));
 	atomic_store(&t->discard, 0);
 	/* out of the backlog before it is given on: after that its `next` is others' to write */
-	for (uint32_t n; (n = atomic_load(&t->backlog)) && n <= MAGS;) {
+	for (uint32_t n; (n = atomic_load(&t->backlog)) && n <= mags_ready(a);) {
+		if (atomic_load(&a->mags[n - 1].holder) != mag_holder(i, dead))
+			break; /* a ring, or another's: no process of ours links that */
 		atomic_store(&t->transit, n);
 		atomic_store(&t->backlog, a->mags[n - 1].next);
 		give_on(a, i, dead, n);
+		if (atomic_load(&a->mags[n - 1].holder) == mag_holder(i, dead))
+			break; /* not taken, so that the ring would not end */
 	}
 	atomic_store(&t->transit, 0);
+	atomic_store(&t->backlog, 0);
 }
 
 /*
@@ -81,7 +86,7 @@ static void release_record(struct shmb_arena *a, unsigned i, holder_t owner)
 static void recover_cell(struct shmb_arena *a, _Atomic uint32_t *cell, _Atomic uint32_t *moving, holder_t as)
 {
 	uint32_t number = cell_number(atomic_load(cell));
-	bool real = number && number <= MAGS && number <= atomic_load(&a->hdr->mags_ready);
+	bool real = number && number <= mags_ready(a);
 	if (real) {
 		atomic_store(moving, number);
 		atomic_store(&a->mags[number - 1].holder, mag_holder(NO_THREAD, as));
@@ -121,8 +126,8 @@ static void recover_late_posts(struct shmb_arena *a, unsigned slot)
 
 static void recover_threads(struct shmb_arena *a, holder_t hold)
 {
-	uint32_t threads = atomic_load(&a->hdr->threads_ready);
-	for (unsigned i = 0; i < threads && i < THREADS; i++) {
+	uint32_t threads = threads_ready(a);
+	for (unsigned i = 0; i < threads; i++) {
 		holder_t owner = atomic_load(&a->threads[i].owner);
 		if (owner == hold)
 			recover_thread(a, i, hold);
@@ -176,9 +181,9 @@ bool recover_slot(struct shmb_arena *a, unsigned slot)
 
 void recover_stale(struct shmb_arena *a)
 {
-	uint32_t threads = atomic_load(&a->hdr->threads_ready), high = atomic_load(&a->hdr->slots_high);
+	uint32_t threads = threads_ready(a), high = slots_high(a);
 	bool some = false;
-	for (unsigned i = 0; i < threads && i < THREADS; i++) {
+	for (unsigned i = 0; i < threads; i++) {
 		holder_t owner = atomic_load(&a->threads[i].owner);
 		if (!owner || holder_current(a, owner & ~EMPTIED) || atomic_load(&a->threads[i].owner) != owner)
 			continue; /* the last: its recoverer clears it before the hold is stale */
@@ -188,7 +193,7 @@ void recover_stale(struct shmb_arena *a)
 		}
 		release_record(a, i, owner);
 	}
-	for (unsigned s = 0; s < high && s < SLOTS; s++)
+	for (unsigned s = 0; s < high; s++)
 		recover_late_posts(a, s);
 	if (some)
 		atomic_store(&a->hdr->orphans, (uint32_t)units_ready(a));
@@ -196,9 +201,9 @@ void recover_stale(struct shmb_arena *a)
 
 unsigned recover_dead(struct shmb_arena *a, int fd)
 {
-	uint32_t high = atomic_load(&a->hdr->slots_high);
+	uint32_t high = slots_high(a);
 	unsigned n = 0;
-	for (unsigned s = 0; s < high && s < SLOTS; s++) {
+	for (unsigned s = 0; s < high; s++) {
 		struct lease lease = {0};
 		if ((atomic_load(&a->slots[s].word) & 0xff) != SLOT_LIVE)
 			continue;

@@ -133,7 +133,7 @@ static void copy_data(struct copier *c)
 		span_t w = span_get(a, u);
 		if (span_kind_of(w) == SPAN_SMALL) {
 			copy_small(c, u);
-		} else if (span_kind_of(w) == SPAN_HEAD && span_aux(w) <= ready - u) {
+		} else if (span_kind_of(w) == SPAN_HEAD && span_aux(w) && span_aux(w) <= ready - u) {
 			copy_large(c, u, span_aux(w));
 			u += span_aux(w) - 1;
 		}
