@@ -12,6 +12,7 @@
  */
 #include "admit.h"
 
+#include "ref.h"
 #include "sound.h"
 #include "sys.h"
 
@@ -53,19 +54,30 @@ static bool unit_sound(const struct shmb_arena *a, uint64_t unit, const void *en
 	return !sound_span(w, unit, a->lay.units) && (span_kind_of(w) == SPAN_FREE || holder_sound(a, span_holder(w)));
 }
 
+/* Or was the box dropped while it was looked at? Its word changes before its object goes. */
+static bool object_sound(const struct shmb_arena *a, uint64_t i, const struct box_shm *seen)
+{
+	struct block_view in;
+	uint64_t off = atomic_load(&seen->ref) - a->lay.data;
+	bool live = off < a->lay.units << UNIT_SHIFT && ref_find(a, off, &in) && in.start == off;
+	return live || atomic_load(&a->boxes[i].word) != atomic_load(&seen->word);
+}
+
 static bool box_sound(const struct shmb_arena *a, uint64_t i, const void *entry)
 {
-	uint64_t w = *(const uint64_t *)entry;
-	(void)i;
+	const struct box_shm *seen = entry;
+	uint64_t w = atomic_load(&seen->word);
 	switch (box_state_of(w)) {
+	case BOX_READY: return holder_sound(a, box_holder(w)) && object_sound(a, i, seen);
 	case BOX_MAKING:
-	case BOX_READY:
 	case BOX_DROPPING: return holder_sound(a, box_holder(w));
+	case BOX_KEPT:
+	case BOX_ABANDONED: return object_sound(a, i, seen);
 	default: return box_state_of(w) < BOX_STATES;
 	}
 }
 
-/* Shows `sound` the first word of every entry of a table. */
+/* Shows `sound` every entry of a table. */
 static int table_sound(const struct shmb_arena *a, int fd, uint64_t table, uint64_t entries, uint64_t size,
                        bool (*sound)(const struct shmb_arena *a, uint64_t i, const void *entry))
 {

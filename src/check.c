@@ -249,8 +249,11 @@ static void check_thread(struct check *c, unsigned i)
 	}
 	(void)check_held(c, i, atomic_load(&t->transit));
 	(void)check_held(c, i, atomic_load(&t->discard));
+	uint32_t n = atomic_load(&t->backlog);
+	if (n && n == atomic_load(&t->transit) && n <= c->v->mags_n) /* on its way out of the backlog: counted already */
+		n = c->v->mags[n - 1].next;
 	/* a ring ends where it comes to what was counted, so all records together take a look at each magazine */
-	for (uint32_t n = atomic_load(&t->backlog); check_held(c, i, n);)
+	for (; check_held(c, i, n);)
 		n = c->v->mags[n - 1].next;
 }
 

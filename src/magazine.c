@@ -30,15 +30,9 @@
 
 enum { DEPOT_BYTES = 512 * 1024, FIRST_BATCH = 4, DEPOT_TRIES = 64, GRAINS_PER_UNIT = UNIT / GRAIN };
 
-static uint32_t number_of(const struct shmb_arena *a, const struct mag_shm *m)
-{
-	return (uint32_t)(m - a->mags) + 1;
-}
+static uint32_t number_of(const struct shmb_arena *a, const struct mag_shm *m) { return (uint32_t)(m - a->mags) + 1; }
 
-static uint32_t count_of(const struct mag_shm *m)
-{
-	return atomic_load_explicit(&m->count, memory_order_relaxed);
-}
+static uint32_t count_of(const struct mag_shm *m) { return atomic_load_explicit(&m->count, memory_order_relaxed); }
 
 static void count_set(struct mag_shm *m, uint32_t n)
 {
@@ -342,6 +336,10 @@ static bool flush_down(struct shmb_arena *a, struct mag_shm *m, uint32_t keep)
 		uint32_t grain = m->entries[n - 1];
 		uint64_t unit = grain / GRAINS_PER_UNIT;
 		span_t w = span_get(a, unit);
+		if (block_get(a->blocks, grain) != block_make(BLOCK_CACHED, m->class)) {
+			count_set(m, n - 1); /* a stranger listed it twice: it is no longer this one's to free */
+			continue;
+		}
 		bool mine = page_unit_mine(a, w);
 		if (!mine && !orphan_adopt(a, unit, w))
 			return false;
@@ -582,19 +580,21 @@ static void strays_make(struct shmb_arena *a, struct mag_shm *m)
 	pool_return(a, m);
 }
 
-void magazine_bequeath(struct shmb_arena *a, uint32_t number)
+bool magazine_bequeath(struct shmb_arena *a, uint32_t number)
 {
 	struct mag_shm *m = &a->mags[number - 1];
 	uint32_t n = count_of(m);
 	bool possible = m->class < CLASSES && n <= class_rounds(m->class);
 	for (uint32_t i = 0; i < n && possible; i++)
-		possible = page_explains(a, m->entries[i], m->class); /* the byte may say anything: its holder was killed */
+		possible = page_explains(a, m->entries[i], m->class) && /* the last byte may lag: its holder was killed */
+		           (i == n - 1 || block_get(a->blocks, m->entries[i]) == block_make(BLOCK_CACHED, m->class));
 	if (!possible)
-		return; /* not what any of us wrote: left for `check` to name */
+		return false; /* not what any of us wrote: left for `check` to name */
 	for (uint32_t i = 0; i < n; i++)
 		block_set(a->blocks, m->entries[i], block_make(BLOCK_CACHED, m->class));
 	if (!n)
 		pool_return(a, m);
 	else if (!depot_push(a, m, DEPOT_CELLS))
 		strays_make(a, m);
+	return true;
 }

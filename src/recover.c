@@ -28,16 +28,16 @@ static bool inbox_lists(const struct shmb_arena *a, uint32_t number)
 	return false;
 }
 
-/* Gives on a magazine that record `i` of `dead` lists, if it is its still. */
-static void give_on(struct shmb_arena *a, unsigned i, holder_t dead, uint32_t number)
+/* Gives on a magazine that record `i` of `dead` lists, if it is its still; false: it is not, or is none. */
+static bool give_on(struct shmb_arena *a, unsigned i, holder_t dead, uint32_t number)
 {
 	if (!number || number > mags_ready(a))
-		return;
+		return false;
 	struct mag_shm *m = &a->mags[number - 1];
 	if (atomic_load(&m->holder) != mag_holder(i, dead) || m->class >= CLASSES || inbox_lists(a, number) || depot_lists(a, m->class, number))
-		return;
-	if (atomic_load(&m->holder) == mag_holder(i, dead)) /* looked at last: a receiver changes it first */
-		magazine_bequeath(a, number);
+		return false;
+	/* looked at last: a receiver changes it first */
+	return atomic_load(&m->holder) == mag_holder(i, dead) && magazine_bequeath(a, number);
 }
 
 static void recover_thread(struct shmb_arena *a, unsigned i, holder_t dead)
@@ -45,22 +45,21 @@ static void recover_thread(struct shmb_arena *a, unsigned i, holder_t dead)
 	struct thread_shm *t = &a->threads[i];
 	for (unsigned c = 0; c < CLASSES; c++) {
 		uint64_t pair = atomic_load(&t->pairs[c]);
-		give_on(a, i, dead, pair_loaded(pair));
-		give_on(a, i, dead, pair_previous(pair));
+		(void)give_on(a, i, dead, pair_loaded(pair));
+		(void)give_on(a, i, dead, pair_previous(pair));
 		atomic_store(&t->pairs[c], 0);
 	}
-	give_on(a, i, dead, atomic_load(&t->transit));
-	give_on(a, i, dead, atomic_load(&t->discard));
+	uint32_t moving = atomic_load(&t->transit);
+	(void)give_on(a, i, dead, moving);
+	(void)give_on(a, i, dead, atomic_load(&t->discard));
 	atomic_store(&t->discard, 0);
 	/* out of the backlog before it is given on: after that its `next` is others' to write */
 	for (uint32_t n; (n = atomic_load(&t->backlog)) && n <= mags_ready(a);) {
-		if (atomic_load(&a->mags[n - 1].holder) != mag_holder(i, dead))
-			break; /* a ring, or another's: no process of ours links that */
 		atomic_store(&t->transit, n);
 		atomic_store(&t->backlog, a->mags[n - 1].next);
-		give_on(a, i, dead, n);
-		if (atomic_load(&a->mags[n - 1].holder) == mag_holder(i, dead))
-			break; /* not taken, so that the ring would not end */
+		if (!give_on(a, i, dead, n) && n != moving)
+			break; /* no process of ours links that; it may be a ring */
+		moving = 0; /* a recoverer was killed between the two stores above */
 	}
 	atomic_store(&t->transit, 0);
 	atomic_store(&t->backlog, 0);
@@ -94,14 +93,14 @@ static void recover_cell(struct shmb_arena *a, _Atomic uint32_t *cell, _Atomic u
 	/* out of its cell before it is given on: the next recoverer could not tell it from a new post */
 	atomic_store(cell, 0);
 	if (real)
-		give_on(a, NO_THREAD, as, number);
+		(void)give_on(a, NO_THREAD, as, number);
 	atomic_store(moving, 0);
 }
 
 /* What was sent to the dead. */
 static void recover_inbox(struct shmb_arena *a, struct slot_shm *s, holder_t hold, holder_t dead)
 {
-	give_on(a, NO_THREAD, dead, atomic_load(&s->moving));
+	(void)give_on(a, NO_THREAD, dead, atomic_load(&s->moving));
 	for (unsigned i = 0; i < INBOX_CELLS; i++) {
 		uint32_t cell = atomic_load(&s->inbox[i]);
 		if (cell && cell_meant_for(cell, hold))
@@ -114,7 +113,7 @@ static void recover_inbox(struct shmb_arena *a, struct slot_shm *s, holder_t hol
 static void recover_late_posts(struct shmb_arena *a, unsigned slot)
 {
 	struct slot_shm *s = &a->slots[slot];
-	give_on(a, NO_THREAD, HOLDER_EVICTOR, atomic_load(&s->sweeping));
+	(void)give_on(a, NO_THREAD, HOLDER_EVICTOR, atomic_load(&s->sweeping));
 	for (unsigned i = 0; i < INBOX_CELLS; i++) {
 		uint32_t cell = atomic_load(&s->inbox[i]);
 		/* seen again once its hold is seen to be stale: before that a recoverer may have been at it */
