@@ -231,8 +231,10 @@ static int find(struct shmb_arena *a, const char *name, const shmb_type *type, s
 {
 	for (;;) {
 		uint32_t number = directory_find(a, name);
-		if (!number || number > boxes_ready(a))
+		if (!number)
 			return ENOENT;
+		if (number > boxes_ready(a))
+			return SHMB_ECORRUPT;
 		struct box_shm *b = &a->boxes[number - 1];
 		uint32_t gen = box_gen(atomic_load(&b->word));
 		int err = settle(a, b, type, out);

@@ -333,6 +333,14 @@ static uint64_t entry_of(const struct table *t, uint16_t entry)
 	return t->stride == sizeof(struct bucket_shm) ? bucket : bucket * NAMES_PER_BUCKET + (entry >> 4 & 1);
 }
 
+/* A lock or a box that the sleeping neighbour has is waited for until it wakes: not a hang, but the contract. */
+static bool waits_for_neighbour(const struct table *t, const struct field *f, uint64_t now)
+{
+	bool its = (holder_t)now == holder_make(1, 0);
+	bool moving = box_state_of(now) == BOX_MAKING || box_state_of(now) == BOX_DROPPING;
+	return its && ((t->fields == bucket_fields && f->off == 0) || (t->fields == box_fields && f->off == 0 && moving));
+}
+
 static void patch_apply(const struct patch *p)
 {
 	const struct table *t = &tables[p->table % TABLES];
@@ -348,6 +356,8 @@ static void patch_apply(const struct patch *p)
 	MUST(pread(image_fd, &now, size, (off_t)from) >= 0);
 	if (p->how % HOWS != COPY)
 		now = value_of(p, now);
+	if (waits_for_neighbour(t, f, now))
+		now = 0;
 	MUST(pwrite(image_fd, &now, size, (off_t)off) == (ssize_t)size);
 }
 
