@@ -385,12 +385,13 @@ static bool flush_down(struct shmb_arena *a, struct mag_shm *m, uint32_t keep)
 	return true;
 }
 
-/* Finds another place for a magazine that is in the thread's transit; false: it is empty now. */
-static bool magazine_give(struct tctx *t, struct mag_shm *m)
+/*
+ * Finds another place for a magazine that is in the thread's transit: the depot
+ * of its class, within the limit; else magazine_send(). False: it is empty now.
+ */
+static bool magazine_send(struct tctx *t, struct mag_shm *m)
 {
 	struct shmb_arena *a = t->arena;
-	if (depot_push(a, m, depot_limit(m->class)))
-		return true;
 	if (flush_down(a, m, 0))
 		return false;
 	holder_t to = span_holder(span_get(a, m->entries[count_of(m) - 1] / GRAINS_PER_UNIT));
@@ -399,6 +400,11 @@ static bool magazine_give(struct tctx *t, struct mag_shm *m)
 	if (!depot_push(a, m, DEPOT_CELLS))
 		backlog_push(t, m);
 	return true;
+}
+
+static bool magazine_give(struct tctx *t, struct mag_shm *m)
+{
+	return depot_push(t->arena, m, depot_limit(m->class)) || magazine_send(t, m);
 }
 
 /* ---- refill and spill --------------------------------------------------------------------- */
@@ -523,7 +529,7 @@ struct mag_shm *magazine_spill(struct tctx *t, unsigned class)
 		struct mag_shm *full = p.previous;
 		atomic_store(&t->shm->transit, number_of(t->arena, full));
 		pair_store(t, class, p.loaded, NULL);
-		if (!depot_push(t->arena, full, depot_limit(class)) && !stock_push(t, full) && !magazine_give(t, full)) {
+		if (!depot_push(t->arena, full, depot_limit(class)) && !stock_push(t, full) && !magazine_send(t, full)) {
 			pair_set(t, class, full, p.loaded); /* it was emptied: use it again */
 			return full;
 		}
