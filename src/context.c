@@ -45,8 +45,7 @@ static bool record_commit(struct shmb_arena *a, unsigned i)
 	char *first = a->map + a->lay.threads + (uint64_t)ready / PER_PAGE * PAGE;
 	if (sys_populate(first, (uint64_t)(a->map + a->lay.threads + end / PER_PAGE * PAGE - first)))
 		return false;
-	while (ready < end && !atomic_compare_exchange_weak(&a->hdr->threads_ready, &ready, end))
-		;
+	hint_raise(&a->hdr->threads_ready, end);
 	return true;
 }
 
@@ -71,9 +70,7 @@ static struct tctx *context_make(struct shmb_arena *a)
 	if (!record_take(a, &number))
 		return NULL;
 	struct tctx *t = &a->contexts[number];
-	uint32_t high = atomic_load(&a->contexts_high);
-	while (high <= number && !atomic_compare_exchange_weak(&a->contexts_high, &high, number + 1))
-		;
+	hint_raise(&a->contexts_high, number + 1);
 	*t = (struct tctx){
 		.arena = a, .shm = &a->records[number], .number = number, .hold = atomic_load(&a->hold)};
 	magazine_init(t);

@@ -1,7 +1,8 @@
 /*
  * engine.h - jemalloc, as the supplier of small blocks from this process's
  * spans. What it hands out has no state in the block map yet, and what it
- * takes back has none any more. See engine.c.
+ * takes back has none any more. An arena's engine is made with the first small
+ * block that this process asks of it. See engine.c.
  */
 #ifndef SHMB_ENGINE_H
 #define SHMB_ENGINE_H
@@ -12,8 +13,6 @@ enum { ENGINE_SHARDS = 8 }; /* jemalloc arenas a process uses for one of ours, a
 
 /* Once, before fork handlers of locks under which the engine is called. */
 void engine_setup(void);
-
-/* An arena's engine is made with the first small block that this process asks of it. */
 
 /* Forgets the spans and destroys the jemalloc arenas. In a forked child only the former. */
 void engine_close(struct shmb_arena *a);

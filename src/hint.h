@@ -26,6 +26,14 @@ static inline void hint_clear(hint_t *bits, uint64_t i)
 	atomic_fetch_and(&bits[i / 64], ~((uint64_t)1 << (i % 64)));
 }
 
+/* Of a count that only rises: it is `to` or more from now on. */
+static inline void hint_raise(_Atomic uint32_t *count, uint32_t to)
+{
+	uint32_t now = atomic_load(count);
+	while (now < to && !atomic_compare_exchange_weak(count, &now, to))
+		;
+}
+
 /* Sets or clears [first, first + n), a word at a time. */
 static inline void hint_fill(hint_t *bits, uint64_t first, uint64_t n, bool set)
 {

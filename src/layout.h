@@ -138,7 +138,7 @@ static_assert(sizeof(struct header_shm) <= PAGE, "one page");
  *   pop:  the magazine's holder word = me, my transit, count, my pair
  * A kill in between leaves it in the depot and in the dead one's record; the
  * recoverer, holding the lock, leaves to the depot what the depot lists, and
- * others what their holder word says. used_ms: when a magazine was last put in
+ * to others what their holder word says. used_ms: when a magazine was last put in
  * or taken out, the low bits of CLOCK_MONOTONIC; a hint.
  */
 struct depot_shm {

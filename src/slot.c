@@ -12,22 +12,21 @@
 #include <string.h>
 #include <sys/single_threaded.h>
 
-static void slot_describe(struct slot_shm *s)
-{
-	atomic_store(&s->pid, sys_pid());
-	atomic_store(&s->since, sys_now_ns());
-	sys_process_name(s->name, sizeof s->name);
-}
-
 /* With the header, which lies before: one call, and one page of page tables. */
 static int slot_commit(struct shmb_arena *a, unsigned slot)
 {
 	uint64_t end = a->lay.slots + (slot + 1) * sizeof(struct slot_shm);
 	int err = sys_populate(a->map, round_up(end, PAGE));
-	uint32_t high = atomic_load(&a->hdr->slots_high);
-	while (!err && high <= slot && !atomic_compare_exchange_weak(&a->hdr->slots_high, &high, slot + 1))
-		;
+	if (!err)
+		hint_raise(&a->hdr->slots_high, slot + 1);
 	return err;
+}
+
+static void slot_describe(struct slot_shm *s)
+{
+	atomic_store(&s->pid, sys_pid());
+	atomic_store(&s->since, sys_now_ns());
+	sys_process_name(s->name, sizeof s->name);
 }
 
 int slot_take(struct shmb_arena *a, int fd, unsigned *slot, bool *left)
