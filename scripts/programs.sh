@@ -27,26 +27,14 @@
 # Columns: program, rules, blocks placed (by processes that own a region and
 # leave by exit), the regions' greatest size together, seconds without the shim
 # and with it, their ratio (of one run each: other load shows), result.
-set -eu
-cd "$(dirname "$0")/.."
-BUILD=${BUILD:-build} SAN=${SAN:-}
-case $SAN in
-address | thread)
-	echo "the sanitizer's runtime must come first and brings its own malloc: no shim beside it"
-	exit 77
-	;;
-esac
+. "$(dirname "$0")/../tests/helpers/script.sh"
+needs_shim
 top=$PWD
-tool=$PWD/$BUILD/shmbind
 programs=tests/programs
-prefix=/shmb-test-$$-
-work=$(mktemp -d)
 chmod 755 "$work" # some programs run as another user
-trap 'rm -rf "$work" /dev/shm/shmb-test-$$-*' EXIT
-failures=0 rows=0 missing=
+missing=
 export HOME=$work TZ=UTC LC_ALL=C GIT_CONFIG_NOSYSTEM=1 PYTHONHASHSEED=1 PYTHONDONTWRITEBYTECODE=1 top in=$work/in
 export OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2
-ulimit -c 0
 
 # ---- what the heads say -----------------------------------------------------------------
 
@@ -76,14 +64,12 @@ make_inputs() {
 
 # ---- running ------------------------------------------------------------------------------------
 
-regions() { compgen -G "/dev/shm/shmb-test-$$-*" || true; }
-
 # How large the regions are together, from time to time; the greatest in $work/peak.
 watch_peak() {
 	local bytes most=0
 	while :; do
 		# shellcheck disable=SC2046 # names without blanks
-		bytes=$(stat -c %b $(regions) /dev/null 2>/dev/null | awk '{ n += $1 } END { printf "%.0f", n * 512 }')
+		bytes=$(stat -c %b $(left) /dev/null 2>/dev/null | awk '{ n += $1 } END { printf "%.0f", n * 512 }')
 		[ "$bytes" -le $most ] || { most=$bytes; echo $most >"$work/peak"; }
 		sleep 0.1
 	done
@@ -105,7 +91,7 @@ once() {
 	took=$((($(date +%s%N) - from) / 1000000))
 	kill $watcher && wait $watcher 2>/dev/null || true
 	for _ in {1..50}; do # some programs' helpers end a little after them
-		[ -n "$(regions)" ] || break
+		[ -n "$(left)" ] || break
 		sleep 0.1
 	done
 }
@@ -125,7 +111,7 @@ verdict() { # of $work/with against $work/without
 	cmp -s $w/out $o/out || { echo "other output: $(cmp $w/out $o/out 2>&1 | head -1)"; return; }
 	cmp -s $w/err $o/err || { echo "other messages: $(diff $w/err $o/err | head -2 | tr '\n' ' ')"; return; }
 	[ "$(made $w)" = "$(made $o)" ] || { echo "other files: $(diff <(made $w) <(made $o) | head -1)"; return; }
-	[ -z "$(regions)" ] || { echo "left: $(regions)"; return; }
+	[ -z "$(left)" ] || { echo "left: $(left)"; return; }
 	echo same
 }
 
@@ -154,7 +140,7 @@ with() { # with LABEL OPTION...
 		failures=$((failures + 1))
 		head -5 "$work/with/err" | cut -c1-200 | cat -v | sed 's/^/     | /'
 		[ -z "${KEEP:-}" ] || { rm -rf "$KEEP/$p.$1" && mkdir -p "$KEEP" && cp -r "$work/with" "$KEEP/$p.$1" && cp -r "$work/without" "$KEEP/$p.$1/"; }
-		rm -f /dev/shm/shmb-test-$$-*
+		rm -f "/dev/shm$prefix"*
 	fi
 }
 

@@ -3,23 +3,14 @@
 # come in from picture to picture, the last sum is the program's own, and
 # nothing was copied: the watcher has no memory of its own of that size, and
 # cannot write to what it has.
-set -eu
-cd "$(dirname "$0")/.."
-BUILD=${BUILD:-build} SAN=${SAN:-}
-case $SAN in
-address | thread)
-	echo "the sanitizer's runtime must come first and brings its own malloc: no shim beside it"
-	exit 77
-	;;
-esac
+. "$(dirname "$0")/helpers/script.sh"
+needs_shim
 if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
 	echo "no /usr/bin/python3 with numpy"
 	exit 77
 fi
 export PATH=$PWD/$BUILD:$PATH LIBSHMBIND=$PWD/$BUILD/libshmbind.so.0
-region=/shmb-test-$$-array
-work=$(mktemp -d)
-trap 'rm -rf "$work" /dev/shm/shmb-test-$$-*' EXIT
+region=${prefix}array
 fail() { echo "FAIL $*"; tail -3 "$work/fill" "$work/watch"; exit 1; }
 
 mkfifo "$work/in"
