@@ -10,14 +10,16 @@
  * allocates and fills it, its ref goes through the box, whoever receives
  * checks the ref, reads the block and frees it.
  */
+#include "pin.h"
+
 #include <shmbind.h>
 
 #include <errno.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,15 +52,6 @@ static double now_ns(void)
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static void pin(int cpu)
-{
-	cpu_set_t set;
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
-		(void)sched_setaffinity(0, sizeof set, &set);
 }
 
 static shmb_arena *arena_open(const char *name)

@@ -12,11 +12,12 @@
  *
  * Capacities in bytes.
  */
+#include "pin.h"
+
 #include <shmbind.h>
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,16 +33,6 @@ static void die(const char *what, int err)
 {
 	fprintf(stderr, "life: %s: %s\n", what, shmb_strerror(err));
 	exit(1);
-}
-
-/* The watcher has a processor of its own where there are two: it is not to wait for those it watches. */
-static void pin(int cpu)
-{
-	cpu_set_t set;
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
-		(void)sched_setaffinity(0, sizeof set, &set);
 }
 
 static double clock_us(clockid_t clock)
@@ -147,7 +138,7 @@ static void watch(const char *name, const shmb_options *opt)
 	double longest = 0;
 	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
 	(void)open_us(name, opt, &a);
-	pin(1);
+	pin(1); /* it is not to wait for those it watches */
 	for (;;) {
 		double took = burst_longest_us(a);
 		longest = took > longest ? took : longest;
