@@ -4,6 +4,8 @@
  *
  *   life open NAME CAPACITY         creates or attaches; prints the microseconds of open and of close
  *   life attach NAME                the same of the first attach, and of a second one in this process
+ *   life bare NAME                  the same with nothing but open, fstat, mmap and one word read; munmap and close: what
+ *                                 the machine takes for its part
  *   life hold NAME CAPACITY BLOCKS  has that many live blocks until its input ends; says so once it has
  *   life watch NAME CAPACITY        allocates and frees; for each line it reads, the longest malloc since the last,
  *                                 in microseconds
@@ -17,12 +19,15 @@
 #include <shmbind.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -90,6 +95,29 @@ static void open_and_close(const char *name, const shmb_options *opt)
 	shmb_arena *a;
 	double opening = open_us(name, opt, &a);
 	printf("%.2f %.2f\n", opening, close_us(a));
+}
+
+/* The least that anyone could call an attach. */
+static void bare(const char *name)
+{
+	char path[256];
+	struct stat st;
+	snprintf(path, sizeof path, "/dev/shm/%s", name);
+	struct moment begin = moment_now();
+	int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	char *at = fd < 0 || fstat(fd, &st) ? MAP_FAILED
+					    : mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE,
+						   MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (at == MAP_FAILED)
+		die(name, errno);
+	(void)*(volatile char *)at;
+	struct moment end = moment_now();
+	double opening = took_us(begin, end);
+	begin = moment_now();
+	if (munmap(at, (size_t)st.st_size) || close(fd))
+		die(name, errno);
+	end = moment_now();
+	printf("%.2f %.2f\n", opening, took_us(begin, end));
 }
 
 static void *block_new(shmb_arena *a)
@@ -183,6 +211,9 @@ int main(int argc, char **argv)
 	else if (!strcmp(what, "attach") && argc == 3)
 		for (unsigned i = 0; i < 2; i++)
 			open_and_close(name, &attach);
+	else if (!strcmp(what, "bare") && argc == 3)
+		for (unsigned i = 0; i < 2; i++)
+			bare(name);
 	else if (!strcmp(what, "stats") && argc == 3)
 		stats(name);
 	else if (!strcmp(what, "hold") && argc == 5)
@@ -192,6 +223,6 @@ int main(int argc, char **argv)
 	else
 		known = false;
 	if (!known)
-		fprintf(stderr, "usage: life open|attach|hold|watch|stats NAME ...\n");
+		fprintf(stderr, "usage: life open|attach|bare|hold|watch|stats NAME ...\n");
 	return known ? 0 : 2;
 }

@@ -5,7 +5,7 @@ from collections import namedtuple
 
 from rows import ABSENT, FIELD_WORKS, OURS, PRIVATE, WORKS
 
-# One line of the table of targets. value, target: text; off: value / target, met up to 1.
+# One line of the table of targets. value, target: text; off: value / target, met up to 1; no target, no mark.
 Line = namedtuple("Line", "work ours beside value spread target off must")
 
 
@@ -14,6 +14,8 @@ def met(line):
 
 
 def mark(line):
+    if not line.target:
+        return ""
     return "met" if met(line) else f"missed by {(line.off - 1) * 100:.0f}%" if line.off < 3 else f"missed {line.off:.1f}×"
 
 
@@ -23,8 +25,8 @@ def print_targets(lines):
     print("|---|---|---|---:|---|---|---|")
     for line in lines:
         print(f"| {line.work} | {line.ours} | {line.beside} | {line.value} | {line.spread} | {line.target} | {mark(line)} |")
-    reached = sum(map(met, lines))
-    print(f"\n{reached} of {len(lines)} targets met\n")
+    targets = [line for line in lines if line.target]
+    print(f"\n{sum(map(met, targets))} of {len(targets)} targets met\n")
 
 
 def figure(ns):
