@@ -605,31 +605,6 @@ void magazine_reclaim(struct tctx *t)
 	pool_resync(t->arena);
 }
 
-static bool mag_has(const struct shmb_arena *a, uint32_t number, uint32_t grain)
-{
-	if (!number || number > MAGS || number > atomic_load(&a->hdr->mags_ready))
-		return false;
-	const struct mag_shm *m = &a->mags[number - 1];
-	for (uint32_t i = 0, n = count_of(m); i < n && i < MAG_ROUNDS; i++)
-		if (m->entries[i] == grain)
-			return true;
-	return false;
-}
-
-bool magazine_lists(const struct shmb_arena *a, holder_t h, uint32_t grain)
-{
-	uint32_t threads = atomic_load(&a->hdr->threads_ready);
-	for (unsigned i = 0; i < threads && i < THREADS; i++) {
-		const struct thread_shm *t = &a->threads[i];
-		for (unsigned c = 0; atomic_load(&t->owner) == h && c < CLASSES; c++) {
-			uint64_t pair = atomic_load(&t->pairs[c]);
-			if (mag_has(a, pair_loaded(pair), grain) || mag_has(a, pair_previous(pair), grain))
-				return true;
-		}
-	}
-	return false;
-}
-
 /* Its blocks become strays: safe here, since only the recoverer can reach the magazine. */
 static void strays_make(struct shmb_arena *a, struct mag_shm *m)
 {

@@ -31,9 +31,6 @@ bool magazine_holds(const struct tctx *t);
  */
 void magazine_bequeath(struct shmb_arena *a, uint32_t number);
 
-/* Does a magazine that the records of `h` list hold the block? With nobody of it running. */
-bool magazine_lists(const struct shmb_arena *a, holder_t h, uint32_t grain);
-
 /* Is it in the depot of its class? Under that depot's lock, or with nobody writing. */
 bool depot_lists(const struct shmb_arena *a, unsigned class, uint32_t number);
 
