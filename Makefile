@@ -31,13 +31,13 @@ say = @$(if $(V),:,printf '  %-5s %s\n')
 # ---- the layers: a file may include headers of its own layer and of those before it.
 # scripts/check-layers.sh reads this list.
 LAYER_0 := error sys class
-LAYER_1 := layout blockmap hint lease window type
+LAYER_1 := rule layout blockmap hint lease window type
 LAYER_2 := region reaper raw format
 LAYER_3 := arena slot lock span page
-LAYER_4 := engine orphan ref misuse
-LAYER_5 := context magazine boxes directory recover evict tenure
-LAYER_6 := large heap box handle freeze snapshot absent zero
-LAYER_7 := out view stats info check
+LAYER_4 := engine orphan ref misuse tally
+LAYER_5 := context magazine boxes directory recover evict tenure rules
+LAYER_6 := large heap follow box handle freeze snapshot absent zero
+LAYER_7 := out view ruling ruler stats info check
 LAYERS := $(LAYER_0) $(LAYER_1) $(LAYER_2) $(LAYER_3) $(LAYER_4) $(LAYER_5) $(LAYER_6) $(LAYER_7)
 
 SRC := $(wildcard src/*.c)

@@ -53,5 +53,6 @@ void preload_shrink(shmb_arena *a, uint64_t bytes)
 	uint64_t small = most < SMALL_UNITS ? most : SMALL_UNITS, kept = units < small ? units : small;
 	cut(a, l->pages + units * UNIT_PAGES * sizeof(page_t), l->blockmap);
 	cut(a, l->blockmap + kept * (UNIT / GRAIN), l->blockmap + small * (UNIT / GRAIN));
+	cut(a, l->tags + kept * (UNIT / GRAIN), l->tags + small * (UNIT / GRAIN));
 	cut(a, l->data + (units << UNIT_SHIFT), l->size);
 }

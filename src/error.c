@@ -23,6 +23,7 @@ static const char *const messages[] = {
 	[-SHMB_ETYPE] = "the box is of another type, size or alignment",
 	[-SHMB_ETOOSMALL] = "the region is smaller than asked for",
 	[-SHMB_EGONE] = "the name was removed, or names another region now",
+	[-SHMB_ENORULES] = "no program with rules for its allocations has put any there",
 };
 
 const char *shmb_strerror(int err)

@@ -94,6 +94,9 @@ static void tables_set(struct shmb_arena *a)
 	a->buckets = (struct bucket_shm *)(m + l->buckets);
 	a->names = (struct name_shm *)(m + l->names);
 	a->rules = (struct rules_shm *)(m + l->rules);
+	a->tag_bits = (hint_t *)(m + l->tag_bits);
+	a->tags = (tag_t *)(m + l->tags);
+	a->unit_tags = (tag_t *)(m + l->unit_tags);
 }
 
 static int map(struct shmb_arena *a, int fd, const struct header_shm *h, unsigned flags)
@@ -159,6 +162,7 @@ static int open_locked(struct shmb_arena *a, const char *name, const shmb_option
 		region_keep_descriptor(a->region, fd);
 		atomic_store(&a->retired, a->region->read_only);
 		atomic_store(&a->absent, false);
+		atomic_store(&a->rules_followed, 0);
 		atomic_store(&a->closed, false);
 		window_set(a->map, a->lay.size, a);
 		return 0;

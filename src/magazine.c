@@ -29,6 +29,7 @@
 #include "page.h"
 #include "slot.h"
 #include "sys.h"
+#include "tally.h"
 
 enum { DEPOT_BYTES = 512 * 1024, FIRST_BATCH = 4, DEPOT_TRIES = 64, GRAINS_PER_UNIT = UNIT / GRAIN };
 enum { TIDY_MS = 100, IDLE_MS = 500, TIDY_MAGS = 32 };
@@ -132,11 +133,20 @@ static struct pair pair_get(const struct tctx *t, unsigned class)
 	return (struct pair){.loaded = loaded ? &mags[loaded - 1] : NULL, .previous = previous ? &mags[previous - 1] : NULL};
 }
 
-/* Has the hot path use the loaded magazine; again, where an evictor gave up. */
+/*
+ * Has the hot path use the loaded magazine; again, where an evictor gave up.
+ * Not where the rules have changed and the process has not taken note: looked
+ * at after the store, which the barrier of who changes them waits for (rules.c).
+ */
 static void pair_show(struct tctx *t, unsigned class, struct mag_shm *loaded)
 {
-	uint32_t hot = loaded ? number_of(t->arena, loaded) << MAG_SHIFT : 0;
+	const struct shmb_arena *a = t->arena;
+	uint32_t hot = loaded ? number_of(a, loaded) << MAG_SHIFT : 0;
 	atomic_store_explicit(&t->shm->hot[class], hot, memory_order_relaxed);
+	atomic_signal_fence(memory_order_seq_cst);
+	uint32_t follows = atomic_load_explicit(&a->rules_followed, memory_order_relaxed);
+	if (unlikely(follows) && unlikely(atomic_load_explicit(&a->hdr->rules_gen, memory_order_relaxed) != follows))
+		atomic_store_explicit(&t->shm->hot[class], 0, memory_order_relaxed);
 }
 
 /* Both at once. */
@@ -422,16 +432,19 @@ static struct mag_shm *find_full(struct tctx *t, unsigned class)
 static bool fill(struct tctx *t, struct mag_shm *m, unsigned class)
 {
 	struct shmb_arena *a = t->arena;
-	uint32_t n = count_of(m), want = t->batch[class];
+	uint32_t had = count_of(m), n = had, want = t->batch[class];
 	if (want > m->rounds)
 		want = m->rounds;
-	if (orphan_pending(a) && orphan_collect(a, m, class))
+	if (orphan_pending(a) && orphan_collect(a, m, class)) {
+		tally_enter(a, class, count_of(m) - had);
 		return true;
+	}
 	for (uint32_t grain; n < want && engine_alloc(a, t->number, class, &grain); n++) {
 		m->entries[n] = grain;
 		count_set(m, n + 1);
 		block_set(a->blocks, grain, block_make(BLOCK_CACHED, class));
 	}
+	tally_enter(a, class, n - had);
 	t->batch[class] = (uint8_t)(want * 2 < MAG_ROUNDS ? want * 2 : MAG_ROUNDS);
 	return n > 0;
 }
@@ -502,8 +515,10 @@ struct mag_shm *magazine_refill(struct tctx *t, unsigned class)
 	}
 	depots_tidy(t);
 	struct mag_shm *m = find_full(t, class);
-	if (m)
+	if (m) {
+		tally_enter(t->arena, class, count_of(m));
 		return load_full(t, class, p, m);
+	}
 	if (!p.loaded) {
 		p.loaded = pool_take(t, class);
 		if (!p.loaded)
@@ -511,6 +526,16 @@ struct mag_shm *magazine_refill(struct tctx *t, unsigned class)
 		pair_set(t, class, p.loaded, p.previous);
 	}
 	return fill(t, p.loaded, class) ? p.loaded : NULL;
+}
+
+/* Of the loaded magazine, where no other is to be had. */
+static bool flush_half(struct shmb_arena *a, struct mag_shm *m)
+{
+	uint32_t n = count_of(m);
+	tally_untag(a, m);
+	bool done = flush_down(a, m, m->rounds / 2u);
+	tally_leave(a, m->class, n - count_of(m));
+	return done;
 }
 
 struct mag_shm *magazine_spill(struct tctx *t, unsigned class)
@@ -527,9 +552,13 @@ struct mag_shm *magazine_spill(struct tctx *t, unsigned class)
 	depots_tidy(t);
 	if (p.previous) {
 		struct mag_shm *full = p.previous;
+		uint32_t n = count_of(full);
 		atomic_store(&t->shm->transit, number_of(t->arena, full));
 		pair_store(t, class, p.loaded, NULL);
-		if (!depot_push(t->arena, full, depot_limit(class)) && !stock_push(t, full) && !magazine_send(t, full)) {
+		tally_untag(t->arena, full);
+		bool given = depot_push(t->arena, full, depot_limit(class)) || stock_push(t, full) || magazine_send(t, full);
+		tally_leave(t->arena, class, n);
+		if (!given) {
 			pair_set(t, class, full, p.loaded); /* it was emptied: use it again */
 			return full;
 		}
@@ -537,7 +566,7 @@ struct mag_shm *magazine_spill(struct tctx *t, unsigned class)
 	}
 	struct mag_shm *empty = pool_take(t, class);
 	if (!empty)
-		return p.loaded && flush_down(t->arena, p.loaded, p.loaded->rounds / 2u) ? p.loaded : NULL;
+		return p.loaded && flush_half(t->arena, p.loaded) ? p.loaded : NULL;
 	pair_set(t, class, empty, p.loaded);
 	return empty;
 }
@@ -550,19 +579,24 @@ static void hand_on(struct tctx *t, struct mag_shm *m)
 	atomic_store(&t->shm->transit, 0);
 }
 
+/* One of the pair; the other is `stays`. */
+static void flush_one(struct tctx *t, unsigned class, struct mag_shm *m, struct mag_shm *stays)
+{
+	uint32_t n = count_of(m);
+	atomic_store(&t->shm->transit, number_of(t->arena, m));
+	pair_store(t, class, stays, NULL);
+	tally_untag(t->arena, m);
+	hand_on(t, m);
+	tally_leave(t->arena, class, n);
+}
+
 static void flush_class(struct tctx *t, unsigned class)
 {
 	struct pair p = pair_get(t, class);
-	if (p.previous) {
-		atomic_store(&t->shm->transit, number_of(t->arena, p.previous));
-		pair_store(t, class, p.loaded, NULL);
-		hand_on(t, p.previous);
-	}
-	if (p.loaded) {
-		atomic_store(&t->shm->transit, number_of(t->arena, p.loaded));
-		pair_store(t, class, NULL, NULL);
-		hand_on(t, p.loaded);
-	}
+	if (p.previous)
+		flush_one(t, class, p.previous, p.loaded);
+	if (p.loaded)
+		flush_one(t, class, p.loaded, NULL);
 }
 
 bool magazine_holds(const struct tctx *t)
