@@ -181,12 +181,28 @@ static void context_evicted(struct tctx *t)
 	record_leave(t);
 }
 
+/* A thread that used this arena last, with nobody after its process's hold: the usual case. */
+static bool enter_by_record(struct shmb_arena *a, struct entered *e)
+{
+	if (!context_is_of(e->before, a))
+		return false;
+	struct tctx *t = &a->contexts[e->before - a->records];
+	if (!hold_try_own(a, t->shm, t->hold))
+		return false;
+	e->how = ENTRY_CONTEXT;
+	e->context = t;
+	limit_note(a);
+	return true;
+}
+
 struct entered context_enter(struct shmb_arena *a)
 {
 	struct entered e = {.how = ENTRY_NESTED, .before = context_get()};
 	if (e.before == &context_busy || context_is_of(e.before, NULL))
 		return e;
 	context_set(&context_busy);
+	if (enter_by_record(a, &e))
+		return e;
 	e.how = ENTRY_BARE;
 	if (!atomic_load_explicit(&a->holder, memory_order_acquire) && tenure_renew(a))
 		return e;
@@ -214,6 +230,8 @@ void context_leave(const struct entered *e)
 {
 	if (e->held)
 		hold_leave(e->held);
+	else if (e->how == ENTRY_CONTEXT)
+		hold_leave_own(e->context->shm);
 	if (e->how != ENTRY_NESTED)
 		context_set(e->before);
 }

@@ -72,7 +72,7 @@ struct entered {
 	enum entry how;
 	struct tctx *context; /* ENTRY_CONTEXT */
 	struct thread_shm *before; /* what context_leave() puts back */
-	struct shmb_arena *held;   /* hold_leave() is due */
+	struct shmb_arena *held;   /* hold_leave() is due; else, with a context, hold_leave_own() */
 };
 
 struct entered context_enter(struct shmb_arena *a);

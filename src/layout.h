@@ -170,7 +170,8 @@ enum { SLOT_FREE, SLOT_LIVE };
  * then cell -> 0.
  *
  * hold = generation << 1 | being evicted. busy: threads of the process in a
- * slow path; not 0: nobody else may raise the generation.
+ * slow path whose records do not say so; not 0: nobody else may raise the
+ * generation.
  */
 struct slot_shm {
 	_Atomic uint32_t word;
@@ -200,6 +201,7 @@ static_assert(sizeof(struct slot_shm) == 256, "four lines");
  *   tenure    of the process, which outlives its hold. An evictor that has
  *             emptied the record adds EMPTIED to the owner; it is free to take
  *             once `left` says that its thread knows and looks at it no more
+ *   busy      1: the thread is in a slow path. Means nothing once the owner is another
  *   pairs[c]  the loaded and the previous magazine of a class: pair_make().
  *             One store swaps the two
  *   hot[c]    what the hot path looks at: the loaded magazine's number times
@@ -223,7 +225,8 @@ struct thread_shm {
 	_Atomic uint32_t backlog;
 	_Atomic uint32_t left;
 	_Atomic holder_t tenure;
-	uint32_t reserved[7];
+	_Atomic uint32_t busy;
+	uint32_t reserved[6];
 	_Atomic uint32_t hot[HOT];
 	_Atomic uint64_t pairs[CLASSES];
 	uint64_t hits[CLASSES];

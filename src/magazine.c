@@ -34,6 +34,9 @@
 enum { DEPOT_BYTES = 512 * 1024, FIRST_BATCH = 4, DEPOT_TRIES = 64, GRAINS_PER_UNIT = UNIT / GRAIN };
 enum { TIDY_MS = 100, IDLE_MS = 500, TIDY_MAGS = 32 };
 
+/* In order, and that is all: what a kill in between leaves. Who must see it at once takes a lock or a word by exchange. */
+#define store(to, value) atomic_store_explicit(to, value, memory_order_release)
+
 static uint32_t number_of(const struct shmb_arena *a, const struct mag_shm *m)
 {
 	return (uint32_t)(m - a->mags) + 1;
@@ -53,6 +56,7 @@ void magazine_init(struct tctx *t)
 {
 	for (unsigned c = 0; c < CLASSES; c++)
 		t->batch[c] = FIRST_BATCH;
+	store(&t->shm->busy, 0);
 	for (unsigned c = 0; c < HOT; c++) /* the record's last thread may have died */
 		atomic_store_explicit(&t->shm->hot[c], 0, memory_order_relaxed);
 }
@@ -79,12 +83,12 @@ static struct mag_shm *pool_take(struct tctx *t, unsigned class)
 		if (i >= ready) {
 			if (pool_commit(a, ready))
 				continue;
-			atomic_store(&t->shm->transit, 0);
+			store(&t->shm->transit, 0);
 			return NULL;
 		}
 		struct mag_shm *m = &a->mags[i];
 		uint64_t nobody = 0;
-		atomic_store(&t->shm->transit, i + 1);
+		store(&t->shm->transit, i + 1);
 		if (atomic_compare_exchange_strong(&m->holder, &nobody, mag_holder(t->number, t->hold))) {
 			hint_set(a->mag_bits, i);
 			m->class = class;
@@ -102,7 +106,7 @@ static struct mag_shm *pool_take(struct tctx *t, unsigned class)
 static void pool_return(struct shmb_arena *a, struct mag_shm *m)
 {
 	ASSERT(count_of(m) == 0);
-	atomic_store(&m->holder, 0);
+	store(&m->holder, 0);
 	hint_clear(a->mag_bits, (uint64_t)(m - a->mags));
 }
 
@@ -201,7 +205,7 @@ bool depot_lock(struct shmb_arena *a, unsigned class)
 
 void depot_unlock(struct shmb_arena *a, unsigned class)
 {
-	atomic_store(&a->depots[class].lock, 0);
+	store(&a->depots[class].lock, 0);
 	rank_leave(RANK_DEPOT);
 }
 
@@ -233,8 +237,8 @@ static bool depot_push(struct shmb_arena *a, struct mag_shm *m, uint32_t limit)
 		return false;
 	uint32_t n = depot_count(d);
 	if (n < limit) {
-		atomic_store(&d->cells[n], number_of(a, m));
-		atomic_store(&d->count, n + 1);
+		store(&d->cells[n], number_of(a, m));
+		store(&d->count, n + 1);
 		atomic_store_explicit(&d->used_ms, (uint32_t)sys_coarse_ms(), memory_order_relaxed);
 	}
 	depot_unlock(a, m->class);
@@ -257,10 +261,10 @@ static struct mag_shm *depot_pop(struct tctx *t, unsigned class, bool use)
 		uint32_t number = atomic_load(&d->cells[n - 1]);
 		m = magazine_checked(a, number, class);
 		if (m) {
-			atomic_store(&m->holder, mag_holder(t->number, t->hold));
-			atomic_store(&t->shm->transit, number);
+			store(&m->holder, mag_holder(t->number, t->hold));
+			store(&t->shm->transit, number);
 		}
-		atomic_store(&d->count, n - 1);
+		store(&d->count, n - 1);
 		if (use)
 			atomic_store_explicit(&d->used_ms, (uint32_t)sys_coarse_ms(), memory_order_relaxed);
 	}
@@ -294,9 +298,9 @@ static struct mag_shm *cell_receive(struct tctx *t, _Atomic uint32_t *at, int cl
 	struct mag_shm *m = magazine_checked(a, number, class >= 0 ? (unsigned)class : a->mags[number - 1].class);
 	if (!m || (holder_t)atomic_load(&m->holder) == t->hold) /* the latter: in a stranger's list twice */
 		return NULL;
-	atomic_store(&t->shm->transit, number);
-	atomic_store(&m->holder, mag_holder(t->number, t->hold));
-	atomic_store(at, 0);
+	store(&t->shm->transit, number);
+	store(&m->holder, mag_holder(t->number, t->hold));
+	store(at, 0);
 	return m;
 }
 
@@ -322,7 +326,7 @@ static struct mag_shm *inbox_receive(struct tctx *t, int class)
 		return NULL;
 	for (unsigned i = 0; i < INBOX_CELLS && !m; i++)
 		m = cell_receive(t, &s->inbox[i], class);
-	atomic_store(&a->receiving, false);
+	store(&a->receiving, false);
 	return m;
 }
 
@@ -334,7 +338,7 @@ static uint32_t bytes_of(const struct mag_shm *m)
 static void backlog_push(struct tctx *t, struct mag_shm *m)
 {
 	m->next = atomic_load(&t->shm->backlog);
-	atomic_store(&t->shm->backlog, number_of(t->arena, m));
+	store(&t->shm->backlog, number_of(t->arena, m));
 	t->backlog_bytes += bytes_of(m);
 }
 
@@ -345,8 +349,8 @@ static struct mag_shm *backlog_pop(struct tctx *t)
 	if (!n)
 		return NULL;
 	struct mag_shm *m = &t->arena->mags[n - 1];
-	atomic_store(&t->shm->transit, n);
-	atomic_store(&t->shm->backlog, m->next);
+	store(&t->shm->transit, n);
+	store(&t->shm->backlog, m->next);
 	t->backlog_bytes -= bytes_of(m);
 	return m;
 }
@@ -452,11 +456,11 @@ static bool fill(struct tctx *t, struct mag_shm *m, unsigned class)
 /* A magazine with blocks becomes the loaded one; the previous one, which is empty, goes. */
 static struct mag_shm *load_full(struct tctx *t, unsigned class, struct pair p, struct mag_shm *full)
 {
-	atomic_store(&t->shm->discard, p.previous ? number_of(t->arena, p.previous) : 0);
+	store(&t->shm->discard, p.previous ? number_of(t->arena, p.previous) : 0);
 	pair_set(t, class, full, p.loaded);
 	if (p.previous)
 		pool_return(t->arena, p.previous);
-	atomic_store(&t->shm->discard, 0);
+	store(&t->shm->discard, 0);
 	return full;
 }
 
@@ -474,7 +478,7 @@ static void purge(struct tctx *t, struct mag_shm *m)
 		if (to == t->hold || !inbox_post(a, to, m))
 			backlog_push(t, m);
 	}
-	atomic_store(&t->shm->transit, 0);
+	store(&t->shm->transit, 0);
 }
 
 /*
@@ -553,7 +557,7 @@ struct mag_shm *magazine_spill(struct tctx *t, unsigned class)
 	if (p.previous) {
 		struct mag_shm *full = p.previous;
 		uint32_t n = count_of(full);
-		atomic_store(&t->shm->transit, number_of(t->arena, full));
+		store(&t->shm->transit, number_of(t->arena, full));
 		pair_store(t, class, p.loaded, NULL);
 		tally_untag(t->arena, full);
 		bool given = depot_push(t->arena, full, depot_limit(class)) || stock_push(t, full) || magazine_send(t, full);
@@ -562,7 +566,7 @@ struct mag_shm *magazine_spill(struct tctx *t, unsigned class)
 			pair_set(t, class, full, p.loaded); /* it was emptied: use it again */
 			return full;
 		}
-		atomic_store(&t->shm->transit, 0);
+		store(&t->shm->transit, 0);
 	}
 	struct mag_shm *empty = pool_take(t, class);
 	if (!empty)
@@ -576,14 +580,14 @@ static void hand_on(struct tctx *t, struct mag_shm *m)
 {
 	if (!count_of(m) || !magazine_give(t, m))
 		pool_return(t->arena, m);
-	atomic_store(&t->shm->transit, 0);
+	store(&t->shm->transit, 0);
 }
 
 /* One of the pair; the other is `stays`. */
 static void flush_one(struct tctx *t, unsigned class, struct mag_shm *m, struct mag_shm *stays)
 {
 	uint32_t n = count_of(m);
-	atomic_store(&t->shm->transit, number_of(t->arena, m));
+	store(&t->shm->transit, number_of(t->arena, m));
 	pair_store(t, class, stays, NULL);
 	tally_untag(t->arena, m);
 	hand_on(t, m);
