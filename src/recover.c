@@ -14,6 +14,7 @@
 #include "recover.h"
 
 #include "boxes.h"
+#include "depot.h"
 #include "magazine.h"
 #include "slot.h"
 #include "sys.h"

@@ -5,6 +5,7 @@
  */
 #include "tests_common.h"
 
+#include "depot.h"
 #include "engine.h"
 #include "magazine.h"
 #include "sys.h"
