@@ -4,9 +4,10 @@
 #include "preload_api.h"
 #include "sys.h"
 
+/* But for the header, where any request looks whether the rules have changed: also in a child that no handler hears of. */
 int preload_deny(shmb_arena *a)
 {
-	int err = sys_dontfork(a->map, a->lay.size);
+	int err = sys_dontfork(a->map + PAGE, a->lay.size - PAGE);
 	return err ? err : context_deny(a);
 }
 
