@@ -22,7 +22,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,7 +190,7 @@ static int reap_under_way(int fd)
 {
 	if (lease_probe(fd, LEASE_REAP, 1) == LIVE_NO)
 		return 0;
-	sched_yield();
+	sys_yield();
 	return EAGAIN;
 }
 
@@ -352,14 +351,14 @@ static void keep_shm_dir(void)
 	int fd;
 	if (is_shm_dir(shm_dir) || sys_open(SHM_DIR, O_PATH | O_DIRECTORY, 0, &fd))
 		return;
-	int kept = sys_fstat(fd, &shm_dir_is) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FD_FLOOR);
+	if (sys_fstat(fd, &shm_dir_is) || sys_dup(fd, FD_FLOOR, &shm_dir))
+		shm_dir = -1;
 	sys_close(fd);
-	shm_dir = kept;
 }
 
 void region_keep_descriptor(struct shmb_region *r, int fd)
 {
-	r->fd = fcntl(fd, F_DUPFD_CLOEXEC, FD_FLOOR); /* none under a low RLIMIT_NOFILE: the name does too */
+	(void)sys_dup(fd, FD_FLOOR, &r->fd); /* none under a low RLIMIT_NOFILE: the name does too */
 	sys_close(fd);
 	if (lease_held(&r->owner)) /* who is to unlink it needs its directory, whatever it does to its root */
 		keep_shm_dir();

@@ -228,7 +228,7 @@ static void wish_huge(const struct copier *c)
 		if (u == start)
 			continue;
 		uint64_t end = u < c->a->lay.units ? u : c->a->lay.units;
-		(void)madvise(c->mirror + c->a->lay.data + (start << UNIT_SHIFT), (end - start) << UNIT_SHIFT, MADV_HUGEPAGE);
+		sys_hugepages(c->mirror + c->a->lay.data + (start << UNIT_SHIFT), (end - start) << UNIT_SHIFT);
 		wishes++;
 	}
 }
@@ -374,8 +374,8 @@ static int mirror_take(struct copier *c, struct shmb_arena *a, struct snapshot *
 {
 	s->size = a->lay.size;
 	int err = mirror_map(s->size, &s->memory);
-	if (!err && mremap(s->memory, PAGE, PAGE, 0) != s->memory)
-		err = EPERM;
+	if (!err)
+		err = sys_move(s->memory, PAGE, s->memory);
 	if (err)
 		return err;
 	c->mirror = s->memory;
@@ -458,9 +458,9 @@ int preload_snapshot_adopt(shmb_arena *a, struct snapshot *s)
 {
 	atomic_store(&a->retired, true);
 	if (!s->packed) {
-		void *moved = mremap(s->memory, s->size, s->size, MREMAP_MAYMOVE | MREMAP_FIXED, a->map);
+		int err = sys_move(s->memory, s->size, a->map);
 		s->memory = NULL;
-		return moved == a->map ? 0 : errno;
+		return err;
 	}
 	int err = unpack(a, s->memory);
 	preload_snapshot_discard(s);

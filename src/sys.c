@@ -7,6 +7,7 @@
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <linux/userfaultfd.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -99,6 +101,20 @@ int sys_close(int fd)
 	return err;
 }
 
+int sys_dup(int fd, int floor, int *out)
+{
+	int got = -1;
+	int err = RESULT(got = fcntl(fd, F_DUPFD_CLOEXEC, floor));
+	*out = got;
+	return err;
+}
+
+int sys_close_but(int fd)
+{
+	int err = fd > 0 ? RESULT(syscall(SYS_close_range, 0, (unsigned)fd - 1, 0)) : 0;
+	return err ? err : RESULT(syscall(SYS_close_range, (unsigned)fd + 1, UINT_MAX, 0));
+}
+
 int sys_fstat(int fd, struct stat *st)
 {
 	return RESULT(fstat(fd, st));
@@ -160,6 +176,20 @@ int sys_pwrite(int fd, const void *buf, size_t len, uint64_t off)
 		int err = RESULT(n = pwrite(fd, (const char *)buf + done, len - done, (off_t)(off + done)));
 		if (err)
 			return err;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+int sys_write(int fd, const void *buf, size_t len)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t n = -1;
+		int err = RESULT(n = write(fd, (const char *)buf + done, len - done));
+		if (err)
+			return err;
+		if (n == 0)
+			return EIO;
 		done += (size_t)n;
 	}
 	return 0;
@@ -259,6 +289,15 @@ int sys_map_again(void *addr, uint64_t len, void **out)
 	return err;
 }
 
+int sys_move(void *from, uint64_t len, void *to)
+{
+	int saved = errno;
+	void *got = to == from ? mremap(from, len, len, 0) : mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	int err = got == MAP_FAILED ? errno : 0;
+	errno = saved;
+	return err;
+}
+
 int sys_unmap(void *addr, uint64_t len)
 {
 	return RESULT(munmap(addr, len));
@@ -277,6 +316,11 @@ int sys_dontfork(void *addr, uint64_t len)
 int sys_wipeonfork(void *addr, uint64_t len)
 {
 	return RESULT(advise(addr, len, MADV_WIPEONFORK));
+}
+
+void sys_hugepages(void *addr, uint64_t len)
+{
+	(void)RESULT(advise(addr, len, MADV_HUGEPAGE));
 }
 
 int sys_barrier(bool quick)
@@ -393,6 +437,47 @@ pid_t sys_pid(void)
 pid_t sys_tid(void)
 {
 	return gettid();
+}
+
+unsigned sys_processors(unsigned otherwise)
+{
+	cpu_set_t set; /* sysconf() would read a file */
+	return RESULT(sched_getaffinity(0, sizeof set, &set)) ? otherwise : (unsigned)CPU_COUNT(&set);
+}
+
+void sys_yield(void)
+{
+	(void)sched_yield();
+}
+
+/* ---- processes ------------------------------------------------------------------- */
+
+int sys_fork(pid_t *child)
+{
+	int saved = errno;
+	*child = _Fork();
+	int err = *child < 0 ? errno : 0;
+	errno = saved;
+	return err;
+}
+
+int sys_wait(pid_t child, int *status)
+{
+	return RESULT(waitpid(child, status, 0));
+}
+
+void sys_session(void)
+{
+	(void)RESULT(setsid());
+}
+
+void sys_become_server(const char *name)
+{
+	sigset_t all;
+	sigfillset(&all);
+	(void)RESULT(sigprocmask(SIG_SETMASK, &all, NULL));
+	(void)RESULT(prctl(PR_SET_NAME, name));
+	(void)RESULT(chdir("/"));
 }
 
 void sys_copy_text(char *out, size_t len, const char *text)
