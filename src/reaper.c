@@ -31,12 +31,15 @@ static _Noreturn void reaper_main(const struct shmb_region *r, int fd)
 
 int region_reaper(const struct shmb_region *r, int fd)
 {
-	int own;
-	int err = sys_reopen(fd, NULL, O_RDWR, &own);
+	pid_t child;
+	int own, err = sys_reopen(fd, NULL, O_RDWR, &own);
 	if (err)
 		return err;
-	lease_guard();
-	pid_t child;
+	err = lease_guard();
+	if (err) {
+		sys_close(own);
+		return err;
+	}
 	err = sys_fork(&child);
 	if (!err && child == 0) {
 		pid_t grandchild;

@@ -106,9 +106,10 @@ int region_unlink_if_same(int fd, const char *canonical)
 int region_reap(int fd, const char *canonical)
 {
 	struct stat st;
-	int own;
-	lease_guard();
-	int err = sys_reopen(fd, NULL, O_RDWR, &own);
+	int own, err = lease_guard();
+	if (err)
+		return err;
+	err = sys_reopen(fd, NULL, O_RDWR, &own);
 	if (err) {
 		lease_unguard();
 		return err;

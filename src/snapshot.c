@@ -15,7 +15,6 @@
  * Otherwise each page is as it was at some moment, data first and tables last.
  */
 #include "arena.h"
-#include "error.h"
 #include "freeze.h"
 #include "preload_api.h"
 #include "sys.h"
@@ -57,6 +56,13 @@ struct copier {
 	struct freeze freeze;
 	uint64_t *copied; /* frozen: a bit a unit */
 };
+
+/* A mapping that has become one with its neighbours cannot be taken out where no more mappings are allowed. */
+static void give_back(void *memory, uint64_t len)
+{
+	if (sys_unmap(memory, len))
+		sys_discard(memory, len);
+}
 
 static void source_map(struct copier *c)
 {
@@ -346,7 +352,7 @@ static bool copy_moment(struct copier *c, struct shmb_arena *a)
 			run_copy(c, u, n);
 	}
 	freeze_end(&c->freeze, a);
-	ASSERT(sys_unmap(c->copied, len) == 0);
+	give_back(c->copied, len);
 	return held;
 }
 
@@ -431,9 +437,8 @@ int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment)
 
 void preload_snapshot_discard(struct snapshot *s)
 {
-	if (!s->memory)
-		return;
-	ASSERT(sys_unmap(s->memory, s->size) == 0);
+	if (s->memory)
+		give_back(s->memory, s->size);
 	s->memory = NULL;
 }
 

@@ -283,7 +283,7 @@ int sys_map_again(void *addr, uint64_t len, void **out)
 	void *got = mremap(addr, 0, len, MREMAP_MAYMOVE);
 	int err = got == MAP_FAILED ? errno : mprotect(got, len, PROT_READ | PROT_WRITE) ? errno : 0;
 	if (err && got != MAP_FAILED)
-		(void)munmap(got, len);
+		(void)sys_unmap(got, len);
 	errno = saved;
 	*out = err ? NULL : got;
 	return err;
@@ -298,9 +298,18 @@ int sys_move(void *from, uint64_t len, void *to)
 	return err;
 }
 
+/*
+ * Refused where a part of a mapping would go and there are as many as a
+ * process may have. Nothing in its place gives back what it holds: memory, a
+ * file, the lock behind a file.
+ */
 int sys_unmap(void *addr, uint64_t len)
 {
-	return RESULT(munmap(addr, len));
+	void *at;
+	int err = RESULT(munmap(addr, len));
+	if (err && !sys_map(addr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0, &at))
+		err = 0;
+	return err;
 }
 
 int sys_protect(void *addr, uint64_t len, int prot)
@@ -337,6 +346,11 @@ int sys_populate(void *addr, uint64_t len)
 {
 	int err = RESULT(advise(addr, len, MADV_POPULATE_WRITE));
 	return err == EFAULT ? ENOMEM : err; /* EFAULT stands for the SIGBUS that a touch would have been */
+}
+
+void sys_discard(void *addr, uint64_t len)
+{
+	(void)RESULT(advise(addr, len, MADV_DONTNEED));
 }
 
 int sys_punch(void *addr, uint64_t len)

@@ -44,7 +44,7 @@ int sys_map_lazily(void *want, uint64_t len, int prot, int flags, int fd, uint64
 int sys_map_again(void *addr, uint64_t len, void **out); /* of a shared mapping a second one, to read and write */
 /* To `to`, in place of what is mapped there. to == from: only whether it might be. */
 int sys_move(void *from, uint64_t len, void *to);
-int sys_unmap(void *addr, uint64_t len);
+int sys_unmap(void *addr, uint64_t len); /* or puts nothing in its place, if it has to be */
 int sys_protect(void *addr, uint64_t len, int prot);
 int sys_dontfork(void *addr, uint64_t len);
 int sys_wipeonfork(void *addr, uint64_t len);
@@ -57,6 +57,7 @@ void sys_hugepages(void *addr, uint64_t len); /* a wish */
 int sys_barrier(bool quick);
 int sys_barrier_register(void);
 int sys_populate(void *addr, uint64_t len); /* ENOMEM: the file system is full */
+void sys_discard(void *addr, uint64_t len); /* private memory: the pages go, the mapping stays */
 int sys_punch(void *addr, uint64_t len);    /* gives the pages back; reads zero afterwards */
 
 /*
