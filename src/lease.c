@@ -91,7 +91,7 @@ static int lease_pin(int fd, struct lease *out)
 			lease_drop(out);
 	}
 	sys_close(fd);
-	return err;
+	return err == EAGAIN ? ENOMEM : err; /* too much memory is locked: not that somebody has the lease */
 }
 
 static int pin_or_close(int err, int own, struct lease *out)
