@@ -62,7 +62,7 @@ help:
 ## make demo       install what is missing, build, and watch an unmodified program's buffers
 ## make check      install what is missing, build, run every test
 ## make crash-sweep  every point of every operation; make storm: 10,000 kills
-## make faults     every call to libc and the kernel fails in turn; prints the table of what came of it
+## make faults     every call to libc and the kernel fails in turn; compares what came of it with docs/faults.md
 ## make programs   install three dozen programs and compare each with itself under the shim
 ## make bench      measure beside other allocators, interleaved, in one sitting
 ## make bench-programs  whole programs under the shim, under jemalloc and alone
@@ -188,7 +188,7 @@ storm: build-tests
 
 # Every call fails in turn, in every operation and way: minutes.
 faults: $(BUILD)/tests/fault_sweep
-	$(BUILD)/tests/fault_sweep --table
+	@BUILD=$(BUILD) scripts/faults.sh
 
 programs: $(BUILD)/.deps-programs all
 	@BUILD=$(BUILD) SAN=$(SAN) scripts/programs.sh

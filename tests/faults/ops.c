@@ -10,6 +10,7 @@
 
 #include "inject.h"
 #include "preload_api.h"
+#include "state.h"
 #include "shmbind.h"
 
 #include <errno.h>
@@ -19,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -170,26 +170,6 @@ static void own_and_close(void)
 
 /* ---- a reaper ------------------------------------------------------------------------ */
 
-/* Whether it waits for its lock, or has ended. */
-static bool reaper_settled(void)
-{
-	struct stat st;
-	siginfo_t info = {.si_pid = 0};
-	char line[256], inode[32];
-	bool waits = false;
-	char path[NAME_LEN + 16];
-	snprintf(path, sizeof path, "/dev/shm%s", region);
-	if (stat(path, &st) || !waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) ? info.si_pid != 0 : false)
-		return true;
-	snprintf(inode, sizeof inode, ":%lu ", (unsigned long)st.st_ino);
-	FILE *f = fopen("/proc/locks", "r");
-	while (f && fgets(line, sizeof line, f))
-		waits |= strstr(line, "->") && strstr(line, inode);
-	if (f)
-		fclose(f);
-	return waits;
-}
-
 static int create_with_reaper(void)
 {
 	int err = open_raw(&r, 64 * KIB, SHMB_REAPER);
@@ -303,10 +283,7 @@ static void with_idle(void)
 		shmb_free(b, many[i]);
 	memset(many, 0, sizeof many);
 }
-static int malloc_all(void)
-{
-	return got(p = shmb_malloc(a, 4 * MIB));
-}
+static int malloc_all(void) { return got(p = shmb_malloc(a, 4 * MIB)); }
 static int malloc_all_later(void)
 {
 	usleep(12000); /* after a shortage nothing is looked for again for 10 ms, unless something comes free */
@@ -345,6 +322,44 @@ static int thread_life(void)
 	return err;
 }
 
+/* A thread that has used the arena and stays. */
+static pthread_t idler;
+static pthread_barrier_t met;
+static void *idle(void *arg)
+{
+	shmb_free(a, shmb_malloc(a, 100));
+	pthread_barrier_wait(&met);
+	pthread_barrier_wait(&met);
+	return arg;
+}
+static void with_idler(void)
+{
+	with_arena();
+	pthread_barrier_init(&met, NULL, 2);
+	need("thread", pthread_create(&idler, NULL, idle, NULL));
+	pthread_barrier_wait(&met);
+}
+static int close_beside(void)
+{
+	int err = shmb_arena_close(a);
+	if (!err)
+		a = NULL;
+	return err;
+}
+/* EINVAL: it was closed, all but its name. */
+static int close_beside_again(void)
+{
+	int err = a ? shmb_arena_close(a) : create() ? 1 : close_owner();
+	a = NULL;
+	return err == EINVAL ? 0 : err;
+}
+static void idler_end(void)
+{
+	pthread_barrier_wait(&met);
+	pthread_join(idler, NULL);
+	close_all();
+}
+
 /* What it returns in a forked child. */
 static int in_child(int (*run)(void))
 {
@@ -366,7 +381,7 @@ static int child_call(void) { return in_child(child_thread); }
 static int box_new(void) { return shmb_box_new(a, &type, NULL, NULL, &box); }
 static int child_box(void) { return in_child(box_new); }
 
-static _Noreturn void leaving(void)
+static int leaving(void)
 {
 	plan_arm(false);
 	with_used_arena();
@@ -375,14 +390,8 @@ static _Noreturn void leaving(void)
 }
 static int exit_owner(void)
 {
-	int status;
 	fflush(NULL);
-	pid_t pid = fork();
-	if (pid == 0)
-		leaving();
-	if (wait4(pid, &status, 0, NULL) != pid || WIFSIGNALED(status))
-		raise(WIFSIGNALED(status) ? WTERMSIG(status) : SIGABRT);
-	return WEXITSTATUS(status);
+	return in_child(leaving);
 }
 
 /* ---- for the shim -------------------------------------------------------------------------- */
@@ -473,10 +482,7 @@ static void with_used_directory(void) /* its descriptor is kept from the first o
 	with_raw();
 	close_all();
 }
-static void raw_box_end(void)
-{
-	need("drop", shmb_box_drop(box));
-}
+static void raw_box_end(void) { need("drop", shmb_box_drop(box)); }
 static int raw_box_dropped(void)
 {
 	shmb_box *was = box;
@@ -526,10 +532,6 @@ static void with_name(void)
 
 static int open_close(void) { return create() ? 1 : close_owner(); }
 static int open_close_raw(void) { return create_raw() ? 1 : close_raw(); }
-static int attach_close_again(void)
-{
-	return attach_and_close();
-}
 static int fits(void) { return malloc_small() ? 1 : free_large(); }
 
 const struct op ops[] = {
@@ -546,7 +548,8 @@ const struct op ops[] = {
 	{"claim, raw", with_dead_raw, claim_raw, NULL, close_all, false, false},
 	{"replace", with_dead_arena, replace, NULL, close_all, true, false},
 	{"close, as owner", with_used_arena, close_owner, open_close, close_all, true, false},
-	{"close, as attacher", with_attacher, close_attacher, attach_close_again, close_all, true, false},
+	{"close, as attacher", with_attacher, close_attacher, attach_and_close, close_all, true, false},
+	{"close, beside a thread that has used it", with_idler, close_beside, close_beside_again, idler_end, true, false},
 	{"close, raw", with_raw, close_raw, open_close_raw, close_all, true, false},
 	{"exit of an owner", nothing, exit_owner, open_close, close_all, false, true},
 	{"leak", with_arena, leak, NULL, own_and_close, false, false},

@@ -4,7 +4,8 @@
  * One entry for each operation, kind of call, errno, and whether it lasted:
  * all that came of it, since an operation makes several calls of a kind. The
  * table has a section a kind; errnos with the same entries share a line, and
- * so do operations.
+ * so do operations. The processes that sweep write to one memory, each to
+ * entries of its own operations.
  */
 #include "outcome.h"
 
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { OPS_MAX = 80, TEXTS = 4, TEXT = 48, LINE = 4096 };
 
@@ -22,7 +24,14 @@ struct cell {
 	char text[TEXTS][TEXT]; /* sorted; what is empty is not used */
 };
 /* [lasting]: once, from then on */
-static struct cell cells[KIND_COUNT][ERRORS_MAX][OPS_MAX][2];
+static struct cell (*cells)[ERRORS_MAX][OPS_MAX][2];
+
+void outcome_setup(void)
+{
+	cells = mmap(NULL, KIND_COUNT * sizeof *cells, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (cells == MAP_FAILED)
+		abort();
+}
 
 const char *error_name(int err)
 {
@@ -157,6 +166,21 @@ static void kind_print(enum kind kind)
 	for (unsigned e = 0; e < ERRORS_MAX && kind_errors[kind][e]; e++)
 		if (errors_text(kind, e, errors, sizeof errors))
 			rows_print(kind, e, errors);
+}
+
+void outcome_list(void)
+{
+	for (unsigned k = 0; k < KIND_COUNT; k++)
+		for (unsigned e = 0; e < ERRORS_MAX && kind_errors[k][e]; e++)
+			for (unsigned op = 0; op < ops_count; op++) {
+				if (!used(k, e, op))
+					continue;
+				printf("%s | %s | %s | ", kind_names[k], error_name(kind_errors[k][e]), ops[op].name);
+				cell_print(&cells[k][e][op][0]);
+				printf(" | ");
+				cell_print(&cells[k][e][op][1]);
+				printf("\n");
+			}
 }
 
 void outcome_print(void)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +32,25 @@ static void count_map(struct state *s, const char *line)
 		s->maps++;
 	else if (!strstr(line, "[heap]") && !strstr(line, "[stack"))
 		s->anon += (long)(to - from);
+}
+
+bool reaper_settled(void)
+{
+	struct stat st;
+	siginfo_t info = {.si_pid = 0};
+	char line[256], inode[32];
+	bool waits = false;
+	char path[NAME_LEN + 16];
+	snprintf(path, sizeof path, "/dev/shm%s", region);
+	if (stat(path, &st) || !waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) ? info.si_pid != 0 : false)
+		return true;
+	snprintf(inode, sizeof inode, ":%lu ", (unsigned long)st.st_ino);
+	FILE *f = fopen("/proc/locks", "r");
+	while (f && fgets(line, sizeof line, f))
+		waits |= strstr(line, "->") && strstr(line, inode);
+	if (f)
+		fclose(f);
+	return waits;
 }
 
 struct state state_now(void)

@@ -14,4 +14,5 @@ struct state {
 };
 
 struct state state_now(void);
+bool reaper_settled(void); /* it waits for its lock, or has ended */
 #endif

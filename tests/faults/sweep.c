@@ -2,7 +2,7 @@
  * sweep.c - every call that the library makes to libc or the kernel fails, in
  * every operation, in every way it can.
  *
- *   fault_sweep [--quick] [--table] [--only OPERATION] [-v]
+ *   fault_sweep [--quick] [--table | --list] [--only OPERATION]... [--kind KIND] [--jobs N] [-v]
  *
  * For each operation a first run counts the calls of each kind. Then each call
  * is made to fail with each errno of its kind, once, and from then on; each
@@ -15,8 +15,8 @@
  *   - once all is closed there is nothing that is not there without faults
  * Where a call that gives something back is what fails, that one thing may stay.
  *
- * --table prints what came out, sorted. --quick: only with the first errno of
- * each kind.
+ * --table prints what came out, sorted, and --list the same a line for each
+ * kind, errno and operation. --quick: only with the first errno of each kind.
  */
 #include "inject.h"
 #include "ops.h"
@@ -35,7 +35,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { HANG_SECONDS = 20 };
+enum { HANG_SECONDS = 20, ONLY_MAX = 16 };
 
 /* What a run tells the process that started it. */
 struct report {
@@ -45,8 +45,12 @@ struct report {
 	struct state before, after, end;
 };
 static struct report *report;
-static unsigned runs, bad;
-static bool verbose;
+static struct totals {
+	atomic_uint runs, bad;
+} *totals;
+static bool verbose, quick;
+static const char *only[ONLY_MAX], *only_kind;
+static unsigned only_count;
 
 static void ignore(void *opaque, const char *text) { (void)opaque, (void)text; }
 
@@ -93,7 +97,7 @@ static int run_once(const struct op *op)
 	memset(report, 0, sizeof *report);
 	snprintf(region, NAME_LEN, "/shmb-test-%d-fault", (int)getpid());
 	fflush(NULL);
-	runs++;
+	atomic_fetch_add(&totals->runs, 1);
 	pid_t pid = fork();
 	if (pid == 0)
 		run_child(op);
@@ -142,9 +146,9 @@ struct run {
 
 static void complain(const struct run *r, const char *what, const char *more)
 {
-	bad++;
-	printf("WRONG: %s: %s (call %u) fails with %s%s: %s%s\n", r->op->name, kind_names[r->kind], r->nth + 1,
-	       error_name(r->err), r->lasting ? " from then on" : "", what, more);
+	atomic_fetch_add(&totals->bad, 1);
+	fprintf(stderr, "WRONG: %s: %s (call %u) fails with %s%s: %s%s\n", r->op->name, kind_names[r->kind], r->nth + 1,
+	        error_name(r->err), r->lasting ? " from then on" : "", what, more);
 }
 
 static void judge(const struct run *r, int status, const struct report *normal)
@@ -184,8 +188,8 @@ static void fail_call(struct run r, const struct report *normal)
 	plan_reset(r.kind, r.nth, r.err, r.lasting);
 	int status = run_once(r.op);
 	if (verbose)
-		printf("%s: %s %u %s%s: %s, fired %d\n", r.op->name, kind_names[r.kind], r.nth + 1, error_name(r.err),
-		       r.lasting ? " on" : "", error_name(report->result), report->fired);
+		fprintf(stderr, "%s: %s %u %s%s: %s, fired %d\n", r.op->name, kind_names[r.kind], r.nth + 1,
+		        error_name(r.err), r.lasting ? " on" : "", error_name(report->result), report->fired);
 	if (report->fired || WIFSIGNALED(status))
 		judge(&r, status, normal);
 }
@@ -196,7 +200,7 @@ static bool may_last(int err)
 	return err != EINTR && err != PART && err != EEXIST;
 }
 
-static void fail_kind(const struct op *op, enum kind kind, unsigned calls, bool quick, const struct report *normal)
+static void fail_kind(const struct op *op, enum kind kind, unsigned calls, const struct report *normal)
 {
 	for (unsigned i = 0; i < ERRORS_MAX && kind_errors[kind][i] && (!quick || i == 0); i++) {
 		int err = kind_errors[kind][i];
@@ -208,22 +212,23 @@ static void fail_kind(const struct op *op, enum kind kind, unsigned calls, bool 
 	}
 }
 
-static void sweep(const struct op *op, bool quick)
+static void sweep(const struct op *op)
 {
 	unsigned calls[KIND_COUNT];
 	plan_reset(0, 0, 0, false);
 	int status = run_once(op);
 	if (status || !report->done || report->result || report->next || report->check) {
-		printf("WRONG: %s, without faults: status %#x, %s, then %s, check %s\n", op->name, (unsigned)status,
-		       error_name(report->result), error_name(report->next), error_name(report->check));
-		bad++;
+		fprintf(stderr, "WRONG: %s, without faults: status %#x, %s, then %s, check %s\n", op->name, (unsigned)status,
+		        error_name(report->result), error_name(report->next), error_name(report->check));
+		atomic_fetch_add(&totals->bad, 1);
 		return;
 	}
 	struct report normal = *report;
 	for (unsigned k = 0; k < KIND_COUNT; k++)
 		calls[k] = atomic_load(&plan->calls[k]);
 	for (unsigned k = 0; k < KIND_COUNT; k++)
-		fail_kind(op, k, calls[k], quick, &normal);
+		if (!only_kind || !strcmp(kind_names[k], only_kind))
+			fail_kind(op, k, calls[k], &normal);
 }
 
 /* malloc's caches for each thread count as given out: without them. */
@@ -237,30 +242,79 @@ static void heap_exact(char **argv)
 	execv("/proc/self/exe", argv);
 }
 
+static bool chosen(const struct op *op)
+{
+	bool is = !only_count;
+	for (unsigned i = 0; i < only_count; i++)
+		is |= !strcmp(only[i], op->name);
+	return is;
+}
+
+static void *shared(size_t len)
+{
+	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (at == MAP_FAILED)
+		abort();
+	return at;
+}
+
+/* Every jobs-th operation that was chosen. */
+static void sweep_share(unsigned job, unsigned jobs)
+{
+	unsigned n = 0;
+	plan_setup();
+	report = shared(sizeof *report);
+	for (size_t i = 0; i < ops_count; i++)
+		if (chosen(&ops[i]) && n++ % jobs == job)
+			sweep(&ops[i]);
+}
+
+static void sweep_all(unsigned jobs)
+{
+	int status;
+	for (unsigned job = 0; job < jobs; job++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			sweep_share(job, jobs);
+			fflush(NULL);
+			_exit(0);
+		}
+	}
+	while (wait4(-1, &status, 0, NULL) > 0 || errno == EINTR)
+		if (status)
+			atomic_fetch_add(&totals->bad, 1);
+}
+
 int main(int argc, char **argv)
 {
-	const char *only = NULL;
-	bool quick = false, table = false;
+	static const char usage[] =
+		"usage: fault_sweep [--quick] [--table | --list] [--only OPERATION]... [--kind KIND] [--jobs N] [-v]\n";
+	unsigned jobs = 1;
+	void (*print)(void) = NULL;
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--quick"))
 			quick = true;
 		else if (!strcmp(argv[i], "--table"))
-			table = true;
+			print = outcome_print;
+		else if (!strcmp(argv[i], "--list"))
+			print = outcome_list;
 		else if (!strcmp(argv[i], "-v"))
 			verbose = true;
-		else if (!strcmp(argv[i], "--only") && i + 1 < argc)
-			only = argv[++i];
+		else if (!strcmp(argv[i], "--only") && i + 1 < argc && only_count < ONLY_MAX)
+			only[only_count++] = argv[++i];
+		else if (!strcmp(argv[i], "--kind") && i + 1 < argc)
+			only_kind = argv[++i];
+		else if (!strcmp(argv[i], "--jobs") && i + 1 < argc)
+			jobs = (unsigned)atoi(argv[++i]);
 		else
-			return fprintf(stderr, "usage: fault_sweep [--quick] [--table] [--only OPERATION] [-v]\n"), 2;
+			return fputs(usage, stderr), 2;
 	}
 	heap_exact(argv);
-	plan_setup();
-	report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	for (size_t i = 0; i < ops_count; i++)
-		if (!only || !strcmp(only, ops[i].name))
-			sweep(&ops[i], quick);
-	if (table)
-		outcome_print();
-	fprintf(stderr, "%u runs, %u wrong\n", runs, bad);
-	return bad != 0;
+	totals = shared(sizeof *totals);
+	outcome_setup();
+	sweep_all(jobs);
+	if (print)
+		print();
+	fprintf(stderr, "%u runs, %u wrong\n", totals->runs, totals->bad);
+	return totals->bad != 0 || totals->runs == 0;
 }
