@@ -282,7 +282,8 @@ int shmb_arena_open(const char *name, const shmb_options *opt, shmb_arena **out)
 /*
  * Closes the arena; its owner unlinks it. Blocks and pointers into it are
  * invalid in this process afterwards; other attached processes keep theirs.
- * No other thread may be inside it.
+ * No other thread may be inside it. ENOMEM: other threads have used it and
+ * the process may have no more mappings: it stays open, but for its boxes.
  */
 int shmb_arena_close(shmb_arena *a);
 

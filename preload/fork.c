@@ -200,18 +200,15 @@ static void fork_child(void)
 }
 
 /* The library's own come before these: its locks are taken after the snapshot, and are free again in the child. */
-void shim_handle_forks(void)
+bool shim_handle_forks(void)
 {
-	static bool begun;
+	static bool begun, handled;
 	if (begun || !policy_read())
-		return;
+		return handled;
 	begun = true;
-	if (policy.dry_run) {
-		(void)pthread_atfork(NULL, NULL, rules_uncount);
-		return;
-	}
-	preload_handle_forks();
-	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
+	if (policy.dry_run)
+		return handled = !pthread_atfork(NULL, NULL, rules_uncount);
+	return handled = !preload_handle_forks() && !pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
 
 /* ---- start and end ----------------------------------------------------------------- */
@@ -258,9 +255,13 @@ __attribute__((constructor)) static void shim_start(void)
 		return;
 	}
 	keep_stderr();
-	shim_handle_forks();
+	bool handled = shim_handle_forks();
 	if (policy.dry_run) { /* no size goes the hot path, so that all are counted */
 		shim_say(1, "dry run: nothing is placed; counting what %.100s would place", policy.place);
+		return;
+	}
+	if (!handled) { /* a child would have its parent's region */
+		shim_say(1, "no memory for a fork handler; running without a region");
 		return;
 	}
 	struct rules_shown r = rules_shown(NULL);

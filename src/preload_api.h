@@ -32,7 +32,7 @@ struct snapshot {
 int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment);
 
 /* Registers the library's fork handlers now: those that are registered later are called before them, and then after. */
-void preload_handle_forks(void);
+int preload_handle_forks(void);
 
 /*
  * Has the process one thread? Then until the fork is over the library's
