@@ -54,6 +54,11 @@ void magazine_init(struct tctx *t)
 		t->batch[c] = FIRST_BATCH;
 	for (unsigned c = 0; c < HOT; c++) /* the record's last thread may have died */
 		atomic_store_explicit(&t->shm->hot[c], 0, memory_order_relaxed);
+	for (unsigned c = 0; c < CLASSES; c++) /* whoever gave it back saw to that; unless it was no process of ours */
+		atomic_store_explicit(&t->shm->pairs[c], 0, memory_order_relaxed);
+	atomic_store(&t->shm->backlog, 0);
+	atomic_store(&t->shm->transit, 0);
+	atomic_store(&t->shm->discard, 0);
 }
 
 /* ---- the pool ------------------------------------------------------------------- */
@@ -73,7 +78,7 @@ static struct mag_shm *pool_take(struct tctx *t, unsigned class)
 {
 	struct shmb_arena *a = t->arena;
 	for (uint32_t i = 0;;) {
-		uint32_t ready = atomic_load(&a->hdr->mags_ready);
+		uint32_t ready = mags_ready(a);
 		i = (uint32_t)hint_find(a->mag_bits, i, ready, false);
 		if (i >= ready) {
 			if (pool_commit(a, ready))
@@ -86,6 +91,7 @@ static struct mag_shm *pool_take(struct tctx *t, unsigned class)
 		atomic_store(&t->shm->transit, i + 1);
 		if (atomic_compare_exchange_strong(&m->holder, &nobody, mag_holder(t->number, t->hold))) {
 			hint_set(a->mag_bits, i);
+			count_set(m, 0); /* as it is, in any region that was not tampered with */
 			m->class = class;
 			m->rounds = class_rounds(class);
 			m->next = 0;
@@ -100,7 +106,8 @@ static struct mag_shm *pool_take(struct tctx *t, unsigned class)
 
 static void pool_return(struct shmb_arena *a, struct mag_shm *m)
 {
-	ASSERT(count_of(m) == 0);
+	if (count_of(m)) /* listed where it should not be, it got blocks meanwhile */
+		return;
 	atomic_store(&m->holder, 0);
 	hint_clear(a->mag_bits, (uint64_t)(m - a->mags));
 }
@@ -108,8 +115,8 @@ static void pool_return(struct shmb_arena *a, struct mag_shm *m)
 /* Finds magazines whose returner was killed before it could say so. */
 static void pool_resync(struct shmb_arena *a)
 {
-	uint32_t ready = atomic_load(&a->hdr->mags_ready);
-	for (uint32_t i = 0; i < ready && i < MAGS; i++) {
+	uint32_t ready = mags_ready(a);
+	for (uint32_t i = 0; i < ready; i++) {
 		if (!hint_get(a->mag_bits, i) || atomic_load(&a->mags[i].holder))
 			continue;
 		hint_clear(a->mag_bits, i);
@@ -154,20 +161,26 @@ static void pair_set(struct tctx *t, unsigned class, struct mag_shm *loaded, str
 	atomic_store_explicit(&t->shm->transit, 0, memory_order_release);
 }
 
+/* May a magazine of the class list it: is it within a unit of small blocks, and said to be cached? */
+static bool entry_checked(const struct shmb_arena *a, uint32_t grain, unsigned class)
+{
+	return page_fits(a, grain, class) && block_get(a->blocks, grain) == block_make(BLOCK_CACHED, class);
+}
+
 /*
  * The magazine as another process left it, or NULL where it cannot be one:
  * the region is data from strangers, and the hot path believes what it finds.
  */
 static struct mag_shm *magazine_checked(const struct shmb_arena *a, uint32_t number, unsigned class)
 {
-	if (!number || number > atomic_load(&a->hdr->mags_ready) || number > MAGS)
+	if (!number || number > mags_ready(a))
 		return NULL;
 	struct mag_shm *m = &a->mags[number - 1];
 	uint32_t n = atomic_load_explicit(&m->count, memory_order_acquire); /* who set it wrote the rest first */
 	if (m->class != class || m->rounds != class_rounds(class) || n == 0 || n > m->rounds)
 		return NULL;
 	for (uint32_t i = 0; i < n; i++)
-		if (m->entries[i] / GRAINS_PER_UNIT >= units_ready(a))
+		if (!entry_checked(a, m->entries[i], class))
 			return NULL;
 	return m;
 }
@@ -231,6 +244,13 @@ static bool depot_push(struct shmb_arena *a, struct mag_shm *m, uint32_t limit)
 	return n < limit;
 }
 
+/* In a stranger's list it may be twice, and be this thread's already. */
+static bool has_loaded(const struct tctx *t, unsigned class, uint32_t number)
+{
+	uint64_t w = atomic_load_explicit(&t->shm->pairs[class], memory_order_relaxed);
+	return pair_loaded(w) == number || pair_previous(w) == number;
+}
+
 /*
  * A magazine with blocks, in transit and this thread's; NULL: none, or somebody
  * is at the depot. use: the depot is of use, not only in the way.
@@ -245,7 +265,7 @@ static struct mag_shm *depot_pop(struct tctx *t, unsigned class, bool use)
 	uint32_t n = depot_count(d);
 	if (n) {
 		uint32_t number = atomic_load(&d->cells[n - 1]);
-		m = magazine_checked(a, number, class);
+		m = has_loaded(t, class, number) ? NULL : magazine_checked(a, number, class);
 		if (m) {
 			atomic_store(&m->holder, mag_holder(t->number, t->hold));
 			atomic_store(&t->shm->transit, number);
@@ -328,13 +348,18 @@ static void backlog_push(struct tctx *t, struct mag_shm *m)
 	t->backlog_bytes += bytes_of(m);
 }
 
-/* Into transit; NULL: there is none. */
+/* Into transit; NULL: there is none. One that a stranger's list had twice may be in a ring: it ends once it was given on. */
 static struct mag_shm *backlog_pop(struct tctx *t)
 {
 	uint32_t n = atomic_load(&t->shm->backlog);
 	if (!n)
 		return NULL;
 	struct mag_shm *m = &t->arena->mags[n - 1];
+	if (unlikely(atomic_load_explicit(&m->holder, memory_order_relaxed) != mag_holder(t->number, t->hold))) {
+		atomic_store(&t->shm->backlog, 0);
+		t->backlog_bytes = 0;
+		return NULL;
+	}
 	atomic_store(&t->shm->transit, n);
 	atomic_store(&t->shm->backlog, m->next);
 	t->backlog_bytes -= bytes_of(m);
@@ -349,8 +374,8 @@ static struct mag_shm *backlog_pop(struct tctx *t)
 static bool stock_push(struct tctx *t, struct mag_shm *m)
 {
 	struct shmb_arena *a = t->arena;
-	if (t->backlog_bytes + bytes_of(m) > a->stock_bytes ||
-	    !page_unit_mine(a, span_get(a, m->entries[count_of(m) - 1] / GRAINS_PER_UNIT)))
+	uint64_t unit = m->entries[count_of(m) - 1] / GRAINS_PER_UNIT;
+	if (t->backlog_bytes + bytes_of(m) > a->stock_bytes || !page_unit_mine(a, unit, span_get(a, unit)))
 		return false;
 	backlog_push(t, m);
 	return true;
@@ -372,7 +397,11 @@ static bool flush_down(struct shmb_arena *a, struct mag_shm *m, uint32_t keep)
 		uint32_t grain = m->entries[n - 1];
 		uint64_t unit = grain / GRAINS_PER_UNIT;
 		span_t w = span_get(a, unit);
-		bool mine = page_unit_mine(a, w);
+		if (block_get(a->blocks, grain) != block_make(BLOCK_CACHED, m->class)) {
+			count_set(m, n - 1); /* a stranger listed it twice: it is no longer this one's to free */
+			continue;
+		}
+		bool mine = page_unit_mine(a, unit, w);
 		if (!mine && !orphan_adopt(a, unit, w))
 			return false;
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
@@ -607,7 +636,7 @@ void magazine_reclaim(struct tctx *t)
 
 static bool mag_has(const struct shmb_arena *a, uint32_t number, uint32_t grain)
 {
-	if (!number || number > MAGS || number > atomic_load(&a->hdr->mags_ready))
+	if (!number || number > mags_ready(a))
 		return false;
 	const struct mag_shm *m = &a->mags[number - 1];
 	for (uint32_t i = 0, n = count_of(m); i < n && i < MAG_ROUNDS; i++)
@@ -618,8 +647,8 @@ static bool mag_has(const struct shmb_arena *a, uint32_t number, uint32_t grain)
 
 bool magazine_lists(const struct shmb_arena *a, holder_t h, uint32_t grain)
 {
-	uint32_t threads = atomic_load(&a->hdr->threads_ready);
-	for (unsigned i = 0; i < threads && i < THREADS; i++) {
+	uint32_t threads = threads_ready(a);
+	for (unsigned i = 0; i < threads; i++) {
 		const struct thread_shm *t = &a->threads[i];
 		for (unsigned c = 0; atomic_load(&t->owner) == h && c < CLASSES; c++) {
 			uint64_t pair = atomic_load(&t->pairs[c]);
@@ -642,17 +671,21 @@ static void strays_make(struct shmb_arena *a, struct mag_shm *m)
 	pool_return(a, m);
 }
 
-void magazine_bequeath(struct shmb_arena *a, uint32_t number)
+bool magazine_bequeath(struct shmb_arena *a, uint32_t number)
 {
 	struct mag_shm *m = &a->mags[number - 1];
 	uint32_t n = count_of(m);
-	if (m->class >= CLASSES || n > MAG_ROUNDS)
-		return; /* not what any of us wrote: left for `check` to name */
+	bool possible = m->class < CLASSES && n <= class_rounds(m->class);
+	for (uint32_t i = 0; i < n && possible; i++)
+		possible = page_explains(a, m->entries[i], m->class) && /* the last byte may lag: its holder was killed */
+		           (i == n - 1 || block_get(a->blocks, m->entries[i]) == block_make(BLOCK_CACHED, m->class));
+	if (!possible)
+		return false; /* not what any of us wrote: left for `check` to name */
 	for (uint32_t i = 0; i < n; i++)
-		if (m->entries[i] / GRAINS_PER_UNIT < units_ready(a))
-			block_set(a->blocks, m->entries[i], block_make(BLOCK_CACHED, m->class));
+		block_set(a->blocks, m->entries[i], block_make(BLOCK_CACHED, m->class));
 	if (!n)
 		pool_return(a, m);
 	else if (!depot_push(a, m, DEPOT_CELLS))
 		strays_make(a, m);
+	return true;
 }

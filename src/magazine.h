@@ -29,7 +29,7 @@ bool magazine_holds(const struct tctx *t);
  * all again; at worst a block of a living other's unit is without a byte
  * until that process ends.
  */
-void magazine_bequeath(struct shmb_arena *a, uint32_t number);
+bool magazine_bequeath(struct shmb_arena *a, uint32_t number);
 
 /* Does a magazine that the records of `h` list hold the block? With nobody of it running. */
 bool magazine_lists(const struct shmb_arena *a, holder_t h, uint32_t grain);

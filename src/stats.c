@@ -8,6 +8,7 @@
 #include "format.h"
 #include "out.h"
 #include "preload_api.h"
+#include "sound.h"
 #include "sys.h"
 #include "view.h"
 
@@ -157,12 +158,12 @@ static void text_boxes(const struct out *o, const struct view *v, const struct t
 	          (unsigned long)atomic_load(&v->h.boxes_raw));
 }
 
-/* A rule's text may be a file's: what a terminal would obey is not printed. */
-static const char *printable(char *text)
+/* A rule's text may be a file's, with tabs; what a terminal would obey is not printed. */
+static const char *printable(char text[RULE_TEXT])
 {
-	for (char *c = text; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = *c == '\t' ? ' ' : '?';
+	for (char *c = text; (c = strchr(c, '\t'));)
+		*c = ' ';
+	sound_text(text, RULE_TEXT);
 	return text;
 }
 
@@ -213,10 +214,9 @@ static void json_slots(const struct out *o, const struct view *v)
 	const char *comma = "";
 	out_print(o, "\"slots\":[");
 	for (unsigned i = 0; i < v->slots_n; i++) {
-		struct slot_shm *s = &v->slots[i];
+		const struct slot_shm *s = &v->slots[i];
 		if (!view_holder_live(v, holder_make(i, atomic_load(&s->word) >> 8)))
 			continue;
-		s->name[PROC_NAME - 1] = 0;
 		out_print(o, "%s{\"slot\":%u,\"pid\":%d,\"attached_ns\":%lu,\"name\":", comma, i, (int)atomic_load(&s->pid),
 		          (unsigned long)atomic_load(&s->since));
 		out_json_string(o, s->name);
