@@ -5,7 +5,8 @@
 #   deps.sh build    what `make all` needs
 #   deps.sh test     that, and what `make check` and `make demo` run
 #   deps.sh programs  that, and what the heads of tests/programs name
-#   deps.sh bench    that, and the allocators `make bench` compares with
+#   deps.sh fuzz     what `make fuzz` needs
+#   deps.sh bench    what the tests need, and the allocators `make bench` compares with
 set -eu
 
 want=
@@ -74,6 +75,11 @@ programs() {
 		program_needs "$program"
 	done
 }
+fuzz() {
+	build
+	need clang clang
+	need_file libclang-rt-dev
+}
 bench() {
 	tests
 	need_file libjemalloc2
@@ -88,8 +94,9 @@ case "${1:-}" in
 build) build ;;
 test) tests ;;
 programs) programs ;;
+fuzz) fuzz ;;
 bench) bench ;;
-*) echo "usage: deps.sh build|test|programs|bench" >&2; exit 2 ;;
+*) echo "usage: deps.sh build|test|programs|fuzz|bench" >&2; exit 2 ;;
 esac
 
 [ -n "$want" ] || exit 0
