@@ -15,7 +15,7 @@ const char *sound_header(const struct header_shm *h, const struct layout *l, uin
 		{"slots", atomic_load(&h->slots_high), SLOTS, 1},
 		{"boxes", atomic_load(&h->boxes_ready), BOXES, PAGE / sizeof(struct box_shm)},
 		{"tables of names", atomic_load(&h->names_ready), 1, 1},
-		{"rules", atomic_load(&h->rules), RULES, 1},
+		{"rules", atomic_load(&h->rules), RULE_ENTRIES, 1},
 	};
 	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
 		*is = counts[i].is;
