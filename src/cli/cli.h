@@ -16,7 +16,8 @@ struct verb {
 	const char *help; /* the page behind the first line */
 };
 
-extern const struct verb verb_run, verb_profile, verb_ls, verb_stats, verb_blocks, verb_cat, verb_gc, verb_rm, verb_check;
+extern const struct verb verb_run, verb_profile, verb_ls, verb_stats, verb_blocks, verb_cat, verb_gc, verb_rm, verb_check,
+	verb_map;
 
 /* "shmbind VERB: ..." on stderr. */
 void complain(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct verb *const verbs[] = {&verb_run, &verb_profile, &verb_ls, &verb_stats, &verb_blocks,
+static const struct verb *const verbs[] = {&verb_run, &verb_profile, &verb_ls, &verb_stats, &verb_map, &verb_blocks,
                                            &verb_cat, &verb_check,   &verb_gc, &verb_rm};
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
