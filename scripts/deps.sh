@@ -43,6 +43,7 @@ build() {
 	need_file libc6-dev
 	need_file libsmartcols-dev
 	need_file libdw-dev
+	need_file libjson-c-dev
 }
 tests() {
 	build
@@ -58,6 +59,8 @@ tests() {
 	need nm binutils
 	need ps procps
 	need man man-db
+	need_file python3-jsonschema
+	need_file python3-prometheus-client
 	need_file python3-numpy # examples/watch_array.py
 	need lua5.4 lua5.4
 	need redis-server redis-server
