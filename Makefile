@@ -37,7 +37,7 @@ LAYER_3 := arena slot lock span page
 LAYER_4 := engine orphan ref misuse
 LAYER_5 := context magazine boxes directory recover evict tenure
 LAYER_6 := large heap box handle freeze snapshot absent zero
-LAYER_7 := out view stats info check
+LAYER_7 := out view stats info check save
 LAYERS := $(LAYER_0) $(LAYER_1) $(LAYER_2) $(LAYER_3) $(LAYER_4) $(LAYER_5) $(LAYER_6) $(LAYER_7)
 
 SRC := $(wildcard src/*.c)

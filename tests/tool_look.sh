@@ -61,7 +61,8 @@ text="${prefix}none" fails 1 'which name' stats ${prefix}none
 text='takes one region' fails 2 'what it takes' stats
 text='takes one region' fails 2 'what it takes' stats $arena $kept
 text='--xml' fails 2 --xml stats $arena --xml
-text='Invalid argument' fails 1 'that it is no name' stats /a/b
+text='Invalid argument' fails 1 'that it is no name' stats ..
+text='No such file' fails 1 'that there is no such path' stats ${prefix}a/b
 
 # ---- blocks ---------------------------------------------------------------------------------
 
