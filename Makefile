@@ -134,7 +134,7 @@ $(BUILD)/libshmbind-malloc.so: $(PRELOAD_SO)
 
 $(CLI): $(CLI_OBJ) $(LIB_A)
 	$(say) LD $@
-	$(Q)$(CC) $(ALL_LDFLAGS) $(CLI_OBJ) $(LIB_A) -lsmartcols -ldw -ljson-c -lm -o $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $(CLI_OBJ) $(LIB_A) -lsmartcols -ldw -ljson-c -lncursesw -ltinfo -lm -o $@
 
 # Linked, not preloaded: its malloc is the shim.
 $(BUILD)/examples/drop_in: $(BUILD)/examples/drop_in.o $(BUILD)/libshmbind-malloc.so

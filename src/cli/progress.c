@@ -35,9 +35,7 @@ static double seconds(const struct timespec *from, const struct timespec *to)
 static void set_name(const char *name)
 {
 	snprintf(work.name, sizeof work.name, "%s", name);
-	for (char *c = work.name; *c; c++)
-		if ((unsigned char)*c < ' ' || (unsigned char)*c >= 0x7f)
-			*c = '?';
+	make_plain(work.name);
 }
 
 static void show(const struct timespec *now)
