@@ -109,7 +109,7 @@ verify "  and come out whole in Prometheus's format" grep -q '^shmbind_refused_t
 "$helper" raw ${prefix}raw leak >/dev/null
 text='No such file' fails 1 'that there is none' stats ${prefix}none --prometheus
 text='not an arena' fails 1 'that it is no arena' stats --prometheus ${prefix}raw
-text='one of --json, --prometheus' fails 2 'that one will do' stats $arena --json --prometheus
+text='one of --json, --prometheus, --html' fails 2 'that one will do' stats $arena --json --prometheus
 
 finish 1
 rows_hold

@@ -2,40 +2,43 @@
 #include "options.h"
 #include "stats_json.h"
 
-static int print_made(const char *name, void (*made)(struct json_object *stats, FILE *to))
+static int print_prometheus(const char *name)
 {
 	struct json_object *stats;
 	int err = stats_json(name, &stats);
 	if (err)
-		return result(&verb_stats, name, err);
-	made(stats, stdout);
+		return err;
+	stats_prometheus(stats, stdout);
 	json_object_put(stats);
-	return EXIT_OK;
+	return 0;
 }
 
 static int run_stats(int argc, char **argv)
 {
-	bool json = false, prometheus = false;
+	bool json = false, prometheus = false, html = false;
 	const struct option_of options[] = {
-		{"--json", &json, NULL, NULL}, {"--prometheus", &prometheus, NULL, NULL}, {NULL, NULL, NULL, NULL}};
+		{"--json", &json, NULL, NULL}, {"--prometheus", &prometheus, NULL, NULL}, {"--html", &html, NULL, NULL},
+		{NULL, NULL, NULL, NULL}};
 	if (!options_take(&verb_stats, options, &argc, argv))
 		return EXIT_USAGE;
 	if (argc != 2)
 		return usage_error(&verb_stats, "takes one region");
-	if (json + prometheus > 1)
-		return usage_error(&verb_stats, "one of --json, --prometheus");
-	if (prometheus)
-		return print_made(argv[1], stats_prometheus);
-	return result(&verb_stats, argv[1], shmb_stats_name(argv[1], to_stdout, NULL, json ? "J" : ""));
+	if (json + prometheus + html > 1)
+		return usage_error(&verb_stats, "one of --json, --prometheus, --html");
+	int err = prometheus ? print_prometheus(argv[1])
+	          : html     ? stats_html(argv[1], stdout)
+	                     : shmb_stats_name(argv[1], to_stdout, NULL, json ? "J" : "");
+	return result(&verb_stats, argv[1], err);
 }
 
 const struct verb verb_stats = {
-	"stats", run_stats, "NAME [--json] [--prometheus]", "Prints what is in an arena region, while it is in use",
+	"stats", run_stats, "NAME [--json] [--prometheus] [--html]", "Prints what is in an arena region, while it is in use",
 	"Live blocks by size class, what lies free in caches, what is free, and the\n"
 	"processes attached. The program is not stopped: with writers at work the sums are\n"
 	"those of a moving heap.\n\n"
 	"  --json        for machines; sizes in bytes, \"schema\" says which form\n"
-	"  --prometheus  the same in the text format of Prometheus\n"};
+	"  --prometheus  the same in the text format of Prometheus\n"
+	"  --html        a page with the map, size classes, processes and rules\n"};
 
 static int run_check(int argc, char **argv)
 {

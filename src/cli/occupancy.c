@@ -107,7 +107,7 @@ void escape_markup(const char *text, FILE *to)
 }
 
 enum { BOX = 12, STEP = 13, LEGEND = 22 };
-static const char *const colours[SHARES] = {"#2a9d4e", "#e9b31c", "#b455b8", "#e6e6e6"};
+const char *const share_colours[SHARES] = {"#2a9d4e", "#e9b31c", "#b455b8", "#e6e6e6"};
 
 /* One square: its shares from the bottom up, and what they are for who points at it. */
 static void svg_cell(const struct occupancy *o, unsigned i, unsigned width, FILE *to)
@@ -121,13 +121,13 @@ static void svg_cell(const struct occupancy *o, unsigned i, unsigned width, FILE
 	for (unsigned s = 0; s < SHARES; s++)
 		if (o->bytes[i][s])
 			fprintf(to, " %s %s", human(buf, o->bytes[i][s]), share_words[s]);
-	fprintf(to, "</title><rect x=\"%u\" y=\"%u\" width=\"%d\" height=\"%d\" fill=\"%s\"/>", x, y, BOX, BOX, colours[SHARE_FREE]);
+	fprintf(to, "</title><rect x=\"%u\" y=\"%u\" width=\"%d\" height=\"%d\" fill=\"%s\"/>", x, y, BOX, BOX, share_colours[SHARE_FREE]);
 	for (unsigned s = 0; s < SHARE_FREE; s++) {
 		double height = all ? (double)o->bytes[i][s] * BOX / (double)all : 0, at = all ? (double)below * BOX / (double)all : 0;
 		below += o->bytes[i][s];
 		if (o->bytes[i][s])
 			fprintf(to, "<rect x=\"%u\" y=\"%.2f\" width=\"%d\" height=\"%.2f\" fill=\"%s\"/>", x, y + BOX - at - height, BOX,
-			        height, colours[s]);
+			        height, share_colours[s]);
 	}
 	fprintf(to, "</g>\n");
 }
@@ -137,7 +137,7 @@ static void svg_legend(const struct occupancy *o, FILE *to)
 	char buf[24];
 	for (unsigned s = 0; s < SHARES; s++)
 		fprintf(to, "<rect x=\"%u\" y=\"2\" width=\"%d\" height=\"%d\" fill=\"%s\"/><text x=\"%u\" y=\"12\">%s %s</text>\n", s * 150,
-		        BOX, BOX, colours[s], s * 150 + 18, share_words[s], human(buf, o->total[s]));
+		        BOX, BOX, share_colours[s], s * 150 + 18, share_words[s], human(buf, o->total[s]));
 }
 
 void occupancy_svg(const struct occupancy *o, unsigned width, bool alone, FILE *to)

@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 enum share { SHARE_LIVE, SHARE_CACHED, SHARE_STRAY, SHARE_FREE, SHARES };
-extern const char *const share_words[SHARES];
+extern const char *const share_words[SHARES], *const share_colours[SHARES];
 
 enum { CELLS_MOST = 4096 };
 

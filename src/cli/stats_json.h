@@ -18,4 +18,7 @@ const char *json_text(struct json_object *of, const char *path);
 /* The Prometheus text format. */
 void stats_prometheus(struct json_object *stats, FILE *to);
 
+/* One page in HTML, of the region now. The result of a library call. */
+int stats_html(const char *name, FILE *to);
+
 #endif
