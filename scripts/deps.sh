@@ -58,6 +58,7 @@ tests() {
 	need jq jq
 	need unshare util-linux
 	need nm binutils
+	need gdb gdb
 	need ps procps
 	need man man-db
 	need_file python3-jsonschema

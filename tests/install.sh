@@ -41,6 +41,7 @@ pages() {
 		lib/pkgconfig/shmbind-malloc.pc
 		lib/pkgconfig/shmbind.pc
 		share/bash-completion/completions/shmbind
+		share/shmbind/shmbind-gdb.py
 		share/shmbind/stats.schema.json
 		share/zsh/site-functions/_shmbind
 	LIST
