@@ -1,5 +1,6 @@
 /* cmd_stats.c - shmbind stats, shmbind check */
 #include "options.h"
+#include "progress.h"
 #include "stats_json.h"
 
 static int print_prometheus(const char *name)
@@ -40,13 +41,22 @@ const struct verb verb_stats = {
 	"  --prometheus  the same in the text format of Prometheus\n"
 	"  --html        a page with the map, size classes, processes and rules\n"};
 
+/* What it found comes at the end. */
+static void write_found(void *opaque, const char *text)
+{
+	progress_end();
+	to_stdout(opaque, text);
+}
+
 static int run_check(int argc, char **argv)
 {
 	if (argc > 1 && argv[1][0] == '-' && argv[1][1])
 		return usage_error(&verb_check, "%s: no such option", argv[1]);
 	if (argc != 2)
 		return usage_error(&verb_check, "takes one region");
-	int err = shmb_check_name(argv[1], to_stdout, NULL);
+	progress_begin("checking", argv[1]);
+	int err = shmb_check_name(argv[1], write_found, NULL);
+	progress_end();
 	if (err == SHMB_ECORRUPT) {
 		(void)result(&verb_check, argv[1], err);
 		return EXIT_CORRUPT;

@@ -45,6 +45,8 @@ static void show(const struct timespec *now)
 	double t = seconds(&work.since, now);
 	if (work.total)
 		snprintf(count, sizeof count, " %u of %u,", work.done, work.total);
+	else if (work.done)
+		snprintf(count, sizeof count, " %u,", work.done);
 	int n = snprintf(line, sizeof line, "\r\033[K%c %s%s %s, %.0f s", turn[(unsigned)(t * 10) % 4], work.what, count, work.name, t);
 	shown = write(STDERR_FILENO, line, (size_t)n) == n;
 }
@@ -97,6 +99,22 @@ void progress_at(unsigned done, unsigned total, const char *name)
 	pthread_mutex_unlock(&lock);
 }
 
+static void clear_line(void)
+{
+	if (shown && write(STDERR_FILENO, "\r\033[K", 4) < 0)
+		return; /* nobody looks any more */
+	shown = false;
+}
+
+void progress_clear(void)
+{
+	if (!running)
+		return;
+	pthread_mutex_lock(&lock);
+	clear_line();
+	pthread_mutex_unlock(&lock);
+}
+
 void progress_end(void)
 {
 	if (!running)
@@ -106,7 +124,5 @@ void progress_end(void)
 	pthread_cond_signal(&ended);
 	pthread_mutex_unlock(&lock);
 	pthread_join(ticker, NULL);
-	if (shown && write(STDERR_FILENO, "\r\033[K", 4) < 0)
-		return; /* nobody looks any more */
-	shown = false;
+	clear_line();
 }

@@ -12,6 +12,9 @@
 void progress_begin(const char *what, const char *name);
 void progress_end(void);
 
+/* Clears the line, for what is to be written there; it comes back by itself. */
+void progress_clear(void);
+
 /* The work is about another of `total` things now; 0: the number is not known. May be called at any time. */
 void progress_at(unsigned done, unsigned total, const char *name);
 
