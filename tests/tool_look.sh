@@ -245,7 +245,8 @@ if others > 1:
 
 # ---- no arena at all, or the rest of one
 
-VERBS = (["check", name], ["stats", name], ["stats", name, "--json"], ["blocks", name], ["cat", name, ref])
+VERBS = (["check", name], ["stats", name], ["stats", name, "--json"], ["blocks", name], ["cat", name, ref],
+         ["map", name], ["map", name, "--svg"], ["stats", name, "--prometheus"], ["stats", name, "--html"])
 
 def survives(what, quiet=False, turn=None):
     bad = ""

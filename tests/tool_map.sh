@@ -92,6 +92,8 @@ text='takes a number from 1 to 512' fails 2 'which widths' map $arena --width 12
 text='takes a number of cells' fails 2 'what --width takes' map $arena --width
 text='takes auto, always or never' fails 2 'which colours' map $arena --color red
 text='takes no value' fails 2 'that it takes none' map $arena --svg=x
+verify "bash completes map: the verb, its options, their words, regions" eval '
+	offers map ma && offers --svg map $arena --s && offers always map --color "" && offers $arena map /shmb'
 status=0
 "$tool" map $arena --svg >/dev/full 2>"$work/err" || status=$?
 verify "map to a full device: status 1, says so" eval '[ $status = 1 ] && [ -s "$work/err" ]'

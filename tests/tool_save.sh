@@ -63,6 +63,12 @@ verify "load of it" eval '[ $status = 0 ] && cmp "$work/raw" /dev/shm${prefix}ra
 run cat "$work/raw"
 verify "cat of its file" cmp "$work/out" "$work/raw"
 
+# ---- completion -----------------------------------------------------------------------------
+
+verify "bash completes save: a region, a file" eval 'offers $arena save /shmb && offers dir save $arena d'
+verify "bash completes load: a file, then no region that there is" eval 'offers saved load sa && ! offers $arena load saved /shmb'
+verify "bash completes check: a region, or a path" eval 'offers $arena check /shmb && offers ./saved check ./s && offers "$saved" check "$work/s"'
+
 # ---- refused ---------------------------------------------------------------------------------
 
 text="$saved: File exists" fails 1 'that there is such a file' save $arena "$saved"

@@ -111,5 +111,7 @@ text='No such file' fails 1 'that there is none' stats ${prefix}none --prometheu
 text='not an arena' fails 1 'that it is no arena' stats --prometheus ${prefix}raw
 text='one of --json, --prometheus, --html' fails 2 'that one will do' stats $arena --json --prometheus
 
+verify "bash completes stats: its options" eval 'offers --prometheus stats $arena -- && offers --html stats -- && offers --json stats --j'
+
 finish 1
 rows_hold

@@ -57,6 +57,7 @@ name=$'/f-odd \e[31m\xff'
 run top --once "$name"
 verify "a name with an escape sends nothing to the terminal" eval '! grep -q "$(printf "\033")" "$work/out" && grep -q "^> /f-odd ?\[31m? " "$work/out"'
 rm -f "/dev/shm$name"
+verify "bash completes top: its options, a region, nothing for seconds" eval 'offers --once top -- && offers /b-arena top --once / && ! offers /b-arena top -d /'
 text='No such file' fails 1 'that there is none' top --once none
 text='takes one region at most' fails 2 'what it takes' top --once b-arena d-kept
 for d in 0 x 1x -1 0.01 4000 1e3 nan ''; do text='takes seconds from 0.1 to 3600' fails 2 'which are' top --once "-d=$d"; done

@@ -167,7 +167,7 @@ static int choose_first(struct top *t, const char *name)
 
 static int run(int argc, char **argv)
 {
-	struct top t = {NULL};
+	struct top t = {.order = TOP_BY_NAME};
 	bool frame = false;
 	const char *delay = NULL;
 	unsigned ms = 0;

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAP_WIDTH = 64 };
+enum { MAP_WIDTH = 64, MAP_LINES = 24 };
 
 static const char head[] =
 	"<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -178,7 +178,7 @@ int stats_html(const char *name, FILE *to)
 	char when[32];
 	struct tm tm;
 	time_t now = time(NULL);
-	int err = occupancy_read(name, MAP_WIDTH * MAP_WIDTH, &o);
+	int err = occupancy_read(name, MAP_WIDTH * MAP_LINES, &o);
 	if (!err)
 		err = stats_json(name, &stats);
 	if (err)

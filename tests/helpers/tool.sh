@@ -34,3 +34,9 @@ finish() { # finish N
 	wait "${pid[$1]}"
 }
 shot() { { kill -KILL "${pid[$1]}" && wait "${pid[$1]}" || true; } 2>/dev/null; } # shot N
+
+# offers WHAT WORD...: bash's completion offers that for the last word of `shmbind WORD...`
+offers() {
+	bash -c 'cd "$1" && . "$2/packaging/shmbind.bash" && shift 2 && COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) &&
+		_shmbind && printf "%s\n" "${COMPREPLY[@]}"' bash "$work" "$PWD" "$tool" "${@:2}" 2>"$work/err" | grep -qxF -e "$1"
+}
