@@ -415,7 +415,7 @@ enum shmb_owner {
 };
 
 typedef struct shmb_info {
-	char name[256];
+	char name[256]; /* with its slash; a file's path, cut to what fits */
 	enum shmb_kind kind; /* RAW: made by this library, no header; OTHER: a foreign object */
 	enum shmb_owner owner;
 	int32_t owner_pid;  /* arena: as its own namespace sees it; 0 unknown */

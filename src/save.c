@@ -101,7 +101,7 @@ static int copy_with_buffer(int from, int to, uint64_t data, uint64_t size, int 
 /* Where the data begins; 0: no arena. */
 static int where_data_is(int fd, uint64_t size, uint64_t *data)
 {
-	struct header_shm h;
+	struct header_shm h = {.magic = ""}; /* of less than a page nothing is read */
 	struct layout l;
 	int err = format_read(fd, size, &h, &l);
 	*data = err ? 0 : l.data;
@@ -148,10 +148,13 @@ int shmb_save_name(const char *name, const char *path, int *exact)
 	uint64_t size;
 	int from, to, quiet = 0;
 	bool named;
+	struct stat st;
 	int err = view_file(name, &from, &size);
 	if (err)
 		return err;
-	err = new_file(path, &to, &named);
+	err = sys_stat(path, &st) ? 0 : EEXIST; /* soon, not after gigabytes; the link decides */
+	if (!err)
+		err = new_file(path, &to, &named);
 	if (!err) {
 		err = save_fd(from, size, to, &quiet);
 		if (!err && !named)

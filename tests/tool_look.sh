@@ -407,7 +407,7 @@ text='--everything' fails 2 --everything gc --everything
 
 # ---- help -----------------------------------------------------------------------------------------------------
 
-verbs='run ls stats blocks cat check gc rm'
+verbs='run top ls stats map blocks cat check save load gc rm'
 run help
 verify "help: every verb on one page" eval '[ $status = 0 ] && for v in $verbs; do grep -qE "^  $v +[A-Z]" "$work/out" || exit 1; done && [ "$(wc -l <"$work/out")" -lt 24 ]'
 cp "$work/out" "$work/help"
