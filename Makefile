@@ -30,14 +30,14 @@ say = @$(if $(V),:,printf '  %-5s %s\n')
 
 # ---- the layers: a file may include headers of its own layer and of those before it.
 # scripts/check-layers.sh reads this list.
-LAYER_0 := error sys class
-LAYER_1 := layout blockmap hint lease window type
+LAYER_0 := error sys class once
+LAYER_1 := rule layout blockmap hint lease window type
 LAYER_2 := region reaper raw format
 LAYER_3 := arena slot lock span page
-LAYER_4 := engine orphan ref misuse
-LAYER_5 := context magazine boxes directory recover evict tenure
-LAYER_6 := large heap box handle freeze snapshot absent zero
-LAYER_7 := out view stats info check save
+LAYER_4 := engine orphan ref misuse tally
+LAYER_5 := context depot magazine boxes directory recover evict tenure rules
+LAYER_6 := large heap follow box handle freeze snapshot absent zero
+LAYER_7 := out view ruling ruler stats info check save
 LAYERS := $(LAYER_0) $(LAYER_1) $(LAYER_2) $(LAYER_3) $(LAYER_4) $(LAYER_5) $(LAYER_6) $(LAYER_7)
 
 SRC := $(wildcard src/*.c)
@@ -62,6 +62,7 @@ help:
 ## make demo       install what is missing, build, and watch an unmodified program's buffers
 ## make check      install what is missing, build, run every test
 ## make crash-sweep  every point of every operation; make storm: 10,000 kills
+## make faults     every call to libc and the kernel fails in turn; compares what came of it with docs/faults.md
 ## make programs   install three dozen programs and compare each with itself under the shim
 ## make bench      measure beside other allocators, interleaved, in one sitting
 ## make bench-programs  whole programs under the shim, under jemalloc and alone
@@ -153,12 +154,28 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(OBJ) $(JE_LIB)
 $(BUILD)/tests/crash_%: $(BUILD)/tests/crash_%.o $(OBJ) $(JE_LIB)
 	$(say) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) $< $(OBJ) $(JE_LIB) -lm -o $@
+
+# Every call of the library's to libc and the kernel goes by tests/faults/inject.c;
+# jemalloc's go there too, by other names.
+FAULT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/faults/*.c))
+FAULT_WRAPS := open close fcntl fstat lstat fstatat fchmod ftruncate getrlimit fallocate linkat unlink unlinkat scandir \
+	pwrite pread read mmap munmap mprotect mremap malloc calloc syscall prctl sched_getaffinity _Fork waitpid setsid \
+	sigprocmask chdir pthread_atfork pthread_key_create pthread_setspecific write lseek ioctl at_quick_exit
+FAULT_LDFLAGS := $(FAULT_WRAPS:%=-Wl,--wrap=%)
+FAULT_JE := $(BUILD)/tests/faults/libjemalloc.a
+$(FAULT_JE): $(JE_LIB)
+	@mkdir -p $(@D)
+	$(Q)objcopy $(foreach f,mmap munmap madvise syscall pthread_setspecific,--redefine-sym $(f)=faults_je_$(f)) $< $@
+$(BUILD)/tests/fault_sweep: $(FAULT_OBJ) $(OBJ) $(FAULT_JE)
+	$(say) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $(FAULT_LDFLAGS) $(FAULT_OBJ) $(OBJ) $(FAULT_JE) -lm -o $@
+
 $(BUILD)/tests/helpers/%: $(BUILD)/tests/helpers/%.o $(LIB_A)
 	$(say) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) $< $(LIB_A) -lm -o $@
 $(TESTS:%=%.o): | $(BUILD)/.deps-test
 
-build-tests: $(BUILD)/.deps-test all $(TESTS) $(HELPERS)
+build-tests: $(BUILD)/.deps-test all $(TESTS) $(HELPERS) $(BUILD)/tests/fault_sweep
 
 check: build-tests check-layers check-symbols
 	@BUILD=$(BUILD) SAN=$(SAN) scripts/run-tests.sh $(TESTS) $(SCRIPTS)
@@ -168,6 +185,10 @@ crash-sweep: build-tests
 	$(BUILD)/tests/crash_boxes
 storm: build-tests
 	$(BUILD)/tests/crash_storm --kills 10000
+
+# Every call fails in turn, in every operation and way: minutes.
+faults: $(BUILD)/tests/fault_sweep
+	@BUILD=$(BUILD) scripts/faults.sh
 
 programs: $(BUILD)/.deps-programs all
 	@BUILD=$(BUILD) SAN=$(SAN) scripts/programs.sh
@@ -207,7 +228,7 @@ clean:
 distclean: clean
 	rm -rf build
 
-.PHONY: all help check programs crash-sweep storm build-tests check-layers check-symbols demo bench bench-programs install uninstall dist clean distclean
+.PHONY: all help check programs crash-sweep storm faults build-tests check-layers check-symbols demo bench bench-programs install uninstall dist clean distclean
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(TESTS:%=%.d) $(HELPERS:%=%.d) $(EXAMPLES:%=%.d)

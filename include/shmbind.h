@@ -56,7 +56,8 @@ enum shmb_error {
 	SHMB_ESLOTS = -7,    /* as many processes are attached as the region has slots */
 	SHMB_ETYPE = -8,     /* the box is of another type, size or alignment */
 	SHMB_ETOOSMALL = -9, /* the region is smaller than what was asked of it */
-	SHMB_EGONE = -10     /* the name was removed, or now names another region */
+	SHMB_EGONE = -10,    /* the name was removed, or now names another region */
+	SHMB_ENORULES = -11  /* no program with rules for its allocations has put any there */
 };
 
 /* A message for any result of this library. Static or errno storage; never NULL. */
@@ -281,7 +282,8 @@ int shmb_arena_open(const char *name, const shmb_options *opt, shmb_arena **out)
 /*
  * Closes the arena; its owner unlinks it. Blocks and pointers into it are
  * invalid in this process afterwards; other attached processes keep theirs.
- * No other thread may be inside it.
+ * No other thread may be inside it. ENOMEM: other threads have used it and
+ * the process may have no more mappings: it stays open, but for its boxes.
  */
 int shmb_arena_close(shmb_arena *a);
 
@@ -434,6 +436,24 @@ int shmb_info_name(const char *name, shmb_info *out);
 
 /* Calls `each` for every object in the shm directory, in order of name, as shmb_walk_name(). */
 int shmb_list(int (*each)(void *opaque, const shmb_info *info), void *opaque);
+
+/*
+ * The rules of a program that runs with the preload shim: those in force, and
+ * what each did; as shmb_stats_print(), with only that. SHMB_ENORULES.
+ */
+int shmb_rules_name(const char *name, shmb_write_cb *write, void *opaque, const char *opts);
+
+/*
+ * Other rules for it, from outside, while it runs: it follows them from its next
+ * request on. Attaches to the region for a moment. All of `rules` is looked at
+ * before anything changes: EINVAL, and the first rule that is none is in `bad`,
+ * of `room` bytes (NULL, 0: it is not wanted), or "" where there is no rule. E2BIG: 16 KiB
+ * and more. EBUSY: somebody else is changing them. SHMB_ENORULES. As shmb_arena_open().
+ */
+int shmb_rules_set(const char *name, const char *rules, char *bad, size_t room);
+
+/* The same rules, but off, when they place nothing, or on again. */
+int shmb_rules_switch(const char *name, int on);
 
 /*
  * Removes a region whose owner is dead and that no process has attached.

@@ -6,7 +6,6 @@
  * the new handler and throws. Built with -fexceptions for that to pass.
  */
 #include "shim.h"
-#include "../src/preload_api.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>

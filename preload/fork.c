@@ -14,7 +14,6 @@
  * the ordinary heap.
  */
 #include "shim.h"
-#include "../src/preload_api.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,9 +48,11 @@ static int fork_error;
 
 static void arena_set(shmb_arena *a)
 {
-	struct preload_rule rules[RULES];
+	struct rules_shown r = rules_shown(NULL);
 	if (a)
-		preload_rules_set(a, rules, rules_describe(rules));
+		preload_rules_begin(a, r.text, r.rules, r.n, r.off);
+	else
+		preload_rules_end();
 	preload_place(a);
 	atomic_store(&shim_arena, a);
 }
@@ -181,6 +182,7 @@ static void fork_child(void)
 	atomic_flag_clear(&opening);
 	if (!alone)
 		pthread_mutex_unlock(&forks);
+	rules_change_forked();
 	if (policy.fork == FORK_SHARE || !started)
 		return;
 	arena_set(NULL);
@@ -198,18 +200,15 @@ static void fork_child(void)
 }
 
 /* The library's own come before these: its locks are taken after the snapshot, and are free again in the child. */
-void shim_handle_forks(void)
+bool shim_handle_forks(void)
 {
-	static bool begun;
+	static bool begun, handled;
 	if (begun || !policy_read())
-		return;
+		return handled;
 	begun = true;
-	if (policy.dry_run) {
-		(void)pthread_atfork(NULL, NULL, rules_uncount);
-		return;
-	}
-	preload_handle_forks();
-	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
+	if (policy.dry_run)
+		return handled = !pthread_atfork(NULL, NULL, rules_uncount);
+	return handled = !preload_handle_forks() && !pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
 
 /* ---- start and end ----------------------------------------------------------------- */
@@ -256,12 +255,17 @@ __attribute__((constructor)) static void shim_start(void)
 		return;
 	}
 	keep_stderr();
-	shim_handle_forks();
+	bool handled = shim_handle_forks();
 	if (policy.dry_run) { /* no size goes the hot path, so that all are counted */
 		shim_say(1, "dry run: nothing is placed; counting what %.100s would place", policy.place);
 		return;
 	}
-	preload_place_sizes(rules_place_all, rules_first);
+	if (!handled) { /* a child would have its parent's region */
+		shim_say(1, "no memory for a fork handler; running without a region");
+		return;
+	}
+	struct rules_shown r = rules_shown(NULL);
+	preload_rules_use(r.rules, r.n);
 	(void)open_region(1);
 	started = true;
 	shim_reach_deepbind();

@@ -12,7 +12,6 @@
  * they are known a few such requests are served from a static buffer.
  */
 #include "shim.h"
-#include "../src/preload_api.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -59,11 +58,9 @@ static size_t boot_size(const void *p)
 }
 
 /* False: this very call comes from dlsym. */
-static bool next_ready(void)
+static __attribute__((noinline)) bool next_find(void)
 {
 	static __thread bool inside __attribute__((tls_model("initial-exec")));
-	if (likely(next.usable_size != NULL))
-		return true;
 	if (inside)
 		return false;
 	inside = true;
@@ -75,6 +72,11 @@ static bool next_ready(void)
 	next.usable_size = (size_t (*)(void *))dlsym(RTLD_NEXT, "malloc_usable_size");
 	inside = false;
 	return true;
+}
+
+static inline bool next_ready(void)
+{
+	return likely(next.usable_size != NULL) || next_find();
 }
 
 static void *next_malloc(size_t size)
@@ -119,26 +121,41 @@ struct choice {
 
 static __attribute__((noinline)) struct choice choose_by_rules(size_t size, const void *caller, enum held held)
 {
-	struct choice c = {NULL, rules_bounds.exact ? 0 : rules_decide(size, caller, held)};
-	if (c.rule < 0)
+	struct decision d = rules_bounds.exact ? (struct decision){0, true} : rules_decide(size, caller, held);
+	struct choice c = {NULL, d.rule};
+	if (d.rule < 0)
 		return c;
 	if (unlikely(policy.dry_run)) {
-		policy.profile ? profile_caller(caller) : rules_count(c.rule, size);
+		policy.profile ? profile_caller(caller) : rules_count(d.rule, size);
 		return c;
 	}
 	shmb_arena *a = atomic_load_explicit(&shim_arena, memory_order_acquire);
-	bool places = rules_places(c.rule);
-	if (unlikely(!a) && places)
+	if (unlikely(!a) && d.places)
 		a = shim_arena_late();
 	if (a)
-		preload_count(a, (unsigned)c.rule, size);
-	c.arena = places ? a : NULL;
+		preload_count(a, (unsigned)d.rule, size);
+	c.arena = d.places ? a : NULL;
 	return c;
+}
+
+static inline struct choice choose_now(size_t size, const void *caller, enum held held)
+{
+	return rules_may_place(size) ? choose_by_rules(size, caller, held) : (struct choice){NULL, -1};
 }
 
 static inline struct choice choose(size_t size, const void *caller, enum held held)
 {
-	return rules_may_place(size) ? choose_by_rules(size, caller, held) : (struct choice){NULL, -1};
+	if (unlikely(preload_rules_changed()))
+		rules_change();
+	return choose_now(size, caller, held);
+}
+
+/* A block that was served from the region, or NULL. */
+static inline void *placed(struct choice c, void *p)
+{
+	if (likely(p != NULL))
+		preload_count_placed(c.arena, (unsigned)c.rule, p);
+	return p;
 }
 
 /* p is NULL and was asked of an arena: may the ordinary heap serve it? */
@@ -153,17 +170,27 @@ static bool may_fall_back(struct choice c)
 static void *malloc_in(struct choice c, size_t size)
 {
 	if (likely(c.arena != NULL)) {
-		void *p = shmb_malloc(c.arena, size);
+		void *p = placed(c, shmb_malloc(c.arena, size));
 		if (likely(p != NULL) || !may_fall_back(c))
 			return p;
 	}
 	return next_malloc(size);
 }
 
-/* What preload_malloc() does with a request that its table does not place. */
+static __attribute__((noinline)) void *malloc_by_changed_rules(size_t size, const void *caller)
+{
+	rules_change();
+	return malloc_in(choose_now(size, caller, HELD_NOT), size);
+}
+
+/* What preload_malloc() does with a request that its table does not place. Nothing is kept over a call on the way out. */
 void *preload_malloc_otherwise(size_t size, const void *caller)
 {
-	return malloc_in(choose(size, caller, HELD_NOT), size);
+	if (unlikely(preload_rules_changed()))
+		return malloc_by_changed_rules(size, caller);
+	if (!rules_may_place(size))
+		return next_malloc(size);
+	return malloc_in(choose_by_rules(size, caller, HELD_NOT), size);
 }
 
 EXPORT void *calloc(size_t n, size_t size)
@@ -175,7 +202,7 @@ EXPORT void *calloc(size_t n, size_t size)
 	}
 	struct choice c = choose(bytes, CALLER, HELD_NOT);
 	if (likely(c.arena != NULL)) {
-		void *p = shmb_calloc(c.arena, n, size);
+		void *p = placed(c, shmb_calloc(c.arena, n, size));
 		if (likely(p != NULL) || !may_fall_back(c))
 			return p;
 	}
@@ -208,7 +235,7 @@ static void *resize(void *p, size_t size, const void *caller)
 	}
 	struct choice to = choose(size, caller, from ? HELD_REGION : HELD_HEAP);
 	if (from && from == to.arena) {
-		void *q = shmb_realloc(from, p, size);
+		void *q = placed(to, shmb_realloc(from, p, size));
 		if (q || !may_fall_back(to))
 			return q;
 		to.arena = NULL;
@@ -243,7 +270,7 @@ static void *memalign_any(size_t align, size_t size, const void *caller)
 		return next_memalign(align, size);
 	struct choice c = choose(size, caller, HELD_NOT);
 	if (c.arena) {
-		void *p = shmb_aligned_alloc(c.arena, align, size);
+		void *p = placed(c, shmb_aligned_alloc(c.arena, align, size));
 		if (p || !may_fall_back(c))
 			return p;
 	}

@@ -8,7 +8,6 @@
  * Safe in signal handlers and after vfork: a vfork child is not the owner.
  */
 #include "shim.h"
-#include "../src/preload_api.h"
 
 #include <dlfcn.h>
 #include <errno.h>

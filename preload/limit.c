@@ -4,7 +4,6 @@
  * made to fit into a quarter of the limit, or into what is in use of it.
  */
 #include "shim.h"
-#include "../src/preload_api.h"
 
 #include <errno.h>
 #include <stdatomic.h>

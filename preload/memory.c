@@ -16,7 +16,6 @@
  * nothing of this.
  */
 #include "shim.h"
-#include "../src/preload_api.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define DEFAULT_PLACE "size=64K.."
-enum { TEXT = 16384, NAME_ROOM = 256, SUFFIX_ROOM = 4 };
+enum { TEXT = RULES_TEXT, NAME_ROOM = 256, SUFFIX_ROOM = 4 };
 #define SIZE_MOST ((uint64_t)4 << 40) /* what an arena holds */
 
 struct policy policy = {.log = 1};
@@ -88,21 +88,23 @@ static bool set_place(const char *value)
 	static char place[TEXT], file[TEXT];
 	char rule[128];
 	struct word bad;
+	bool site = false;
 	if (!keep_value(place, sizeof place, value))
 		return refuse("SHMBIND_PLACE", value, "larger than 16 KiB");
 	policy.place = place;
 	if (*place == '@' && !read_file(place + 1, file, sizeof file))
 		return refuse("SHMBIND_PLACE", value, "the file cannot be read, is empty, or is larger than 16 KiB");
-	if (!rules_parse(*place == '@' ? file : place, &bad)) {
-		if (!bad.len)
-			return refuse("SHMBIND_PLACE", value, "no rule in it");
+	struct rules_set *set = rules_load(*place == '@' ? file : place, false, &site, &bad);
+	if (!set && bad.len) {
 		snprintf(rule, sizeof rule, "%.*s", (int)bad.len, bad.s);
 		shim_say(0, "SHMBIND_PLACE: no such rule: \"%s\"; running without a region", rule);
 		return false;
 	}
-	if (rules_ask_site() && !site_setup(executable_path))
+	if (!set && site)
 		return refuse("SHMBIND_PLACE", value, "module= and site= need glibc 2.35");
-	symbols_read();
+	if (!set)
+		return refuse("SHMBIND_PLACE", value, "no rule in it");
+	rules_take(set);
 	return true;
 }
 
@@ -201,7 +203,7 @@ static bool set_profile(const char *value)
 	static char copy[PATH_MAX];
 	if (*value != '/' || !keep_value(copy, sizeof copy, value))
 		return refuse("SHMBIND_PROFILE", value, "not the whole path of a directory");
-	if (!site_setup(executable_path))
+	if (!site_possible())
 		return refuse("SHMBIND_PROFILE", value, "needs glibc 2.35");
 	policy.profile = copy;
 	policy.dry_run = true;
@@ -302,6 +304,8 @@ static bool read_all(void)
 	if (getauxval(AT_SECURE))
 		return false;
 	find_executable();
+	site_setup(executable_path);
+	symbols_setup();
 	policy.region = "/%e.%p";
 	policy.named_by_pid = true;
 	for (unsigned i = 0; i < KEYS; i++) {

@@ -135,7 +135,7 @@ static void note_new(void *p, size_t size, const void *caller, const struct bloc
 	if (!enter(&saved))
 		return;
 	if (caller)
-		site_find(&where, caller);
+		site_locate(&where, caller);
 	if (started()) {
 		if (old && old->at)
 			ended(old, b.born - old->born);

@@ -4,6 +4,7 @@
  *   interpose.c  libc's allocation entry points, and nothing else; cxx.c: C++'s
  *   policy.c     the environment, once
  *   rules.c      which requests belong into the region
+ *   change.c     other rules, while the program runs
  *   site.c       whose code asked; symbols.c: in which function
  *   fork.c       which region a process uses: at start, after fork, at its end
  *   profile.c    what a program allocates, where nothing is placed; record.c, blocks.c
@@ -18,6 +19,7 @@
 #ifndef SHMBIND_SHIM_H
 #define SHMBIND_SHIM_H
 
+#include "../src/preload_api.h"
 #include "shmbind.h"
 
 #include <stdbool.h>
@@ -62,12 +64,8 @@ void shim_say(unsigned level, const char *format, ...) __attribute__((format(pri
 
 /* ---- rules.c -------------------------------------------------------------- */
 
-enum { RULES = 64, RULE_NAME = 32 };
-
-struct word {
-	const char *s;
-	unsigned len;
-};
+enum { RULES_SETS = 2 };
+struct rules_set;
 
 /* Sizes from `lowest` on, `count` of them, cover every rule that places: others need no look. */
 struct rules_bounds {
@@ -85,29 +83,46 @@ static inline bool rules_may_place(size_t size)
 enum held { HELD_NOT, HELD_HEAP, HELD_REGION };
 
 /* The number of the rule that decides about a request by the code at `caller`; -1: none. */
-int rules_decide(size_t size, const void *caller, enum held held);
-bool rules_places(int rule);
+struct decision {
+	int rule;
+	bool places;
+};
+struct decision rules_decide(size_t size, const void *caller, enum held held);
 
-/* The rule that places every size from `least` to `most`, whoever asks; -1: none. */
-int rules_place_all(size_t least, size_t most);
+/*
+ * A set of these rules, not in force yet; by one thread at a time. NULL: *bad
+ * does not parse; it is empty and there is no rule; or *site and there is no
+ * way to find out who asks.
+ */
+struct rules_set *rules_load(const char *text, bool off, bool *site, struct word *bad);
+void rules_take(struct rules_set *s);
 
-/* The first rule that may decide about it; -1: none. */
-int rules_first(size_t size);
+/* Their text, and what it says; of NULL: of those in force. */
+struct rules_shown {
+	const char *text;
+	const struct rule *rules;
+	unsigned n;
+	bool off;
+};
+struct rules_shown rules_shown(const struct rules_set *s);
 
 /* In a dry run, and in its forked child. */
 void rules_count(int rule, size_t size);
 void rules_uncount(void);
 
 /* How they are shown, with what was counted here. Returns how many. */
-struct preload_rule;
 unsigned rules_describe(struct preload_rule *out);
 
-/* Takes the rules in; they point into `text` from then on. False: *bad does not parse; empty: there is no rule. */
-bool rules_parse(const char *text, struct word *bad);
-bool rules_ask_site(void);
+/* What words that say nothing point to: as long as any word. */
+extern const char rules_nothing[RULES_TEXT];
 
-/* "64K": digits and at most one of K M G T. False: something else, or too large. */
-bool parse_size(const char *s, const char *end, uint64_t *out);
+/* ---- change.c -------------------------------------------------------------- */
+
+/* Takes in what the rules are now, where preload_rules_changed() says so. */
+void rules_change(void);
+
+/* In a forked child. */
+void rules_change_forked(void);
 
 /* ---- site.c --------------------------------------------------------------- */
 
@@ -122,17 +137,26 @@ struct site {
 	struct site_names names;
 };
 
-/* Once, before any site_find(). `executable`: its path. False: there is no way to find objects here. */
-bool site_setup(const char *executable);
+/* Once, at the start. `executable`: its path. */
+void site_setup(const char *executable);
+
+/* Is there a way to find objects here? */
+bool site_possible(void);
+
+/* Of a set of rules: nobody has read it; its patterns are none. */
+void site_begin(unsigned set);
+void site_clear(unsigned set);
 
 /* A shell pattern for names of objects, with path or without: its number. At most 2 * RULES. */
-unsigned site_pattern(struct word glob);
+unsigned site_pattern(unsigned set, struct word glob);
 
-void site_find(struct site *s, const void *caller);
+/* Whose code it is; and which of a set's patterns match its name. */
+void site_locate(struct site *s, const void *caller);
+void site_find(unsigned set, struct site *s, const void *caller);
 const char *site_object_name(const struct site *s); /* of one that has an object: as the loader has it */
 bool site_named(const struct site *s, unsigned pattern);
 bool site_at(const struct site *s, uint64_t offset);
-bool site_within(const struct site *s, unsigned symbol);
+bool site_within(unsigned set, const struct site *s, unsigned symbol);
 
 /* The calling thread's name, as the kernel has it. */
 bool thread_named(struct word glob);
@@ -142,13 +166,20 @@ bool word_matches(struct word glob, const char *text);
 
 /* ---- symbols.c ------------------------------------------------------------ */
 
-unsigned symbol_new(struct word name); /* its number; at most RULES */
+/* Once, at the start: which objects there are. */
+void symbols_setup(void);
 
-/* Once, when they are all known: what the files say of the objects that are loaded now. */
-void symbols_read(void);
+/* As site_begin() and site_clear(). */
+void symbols_begin(unsigned set);
+void symbols_clear(unsigned set);
+
+unsigned symbol_new(unsigned set, struct word name); /* its number; at most RULES */
+
+/* Once all of a set are known: what the files say. */
+void symbols_read(unsigned set);
 
 /* Is there a function of that name at `at`, an address in `object`? */
-bool symbol_covers(unsigned symbol, const struct link_map *object, uintptr_t at);
+bool symbol_covers(unsigned set, unsigned symbol, const struct link_map *object, uintptr_t at);
 
 /* ---- interpose.c, for cxx.c and profile.c ----------------------------------- */
 
@@ -183,7 +214,7 @@ extern shmb_arena *_Atomic shim_arena;
 shmb_arena *shim_arena_late(void);
 
 /* Once, at the first of all calls that register handlers, or at the start. Only where the shim is active. */
-void shim_handle_forks(void);
+bool shim_handle_forks(void); /* false: none can be had */
 
 /* Between the handlers before a fork and those after it: may locks be other threads', so that they are to be taken? */
 bool shim_fork_locks(void);

@@ -9,7 +9,10 @@
  *
  * Remembered is only which patterns a name matches, which stays true whatever
  * is loaded and unloaded: an entry is written once and found by its text. The
- * object's address is no more than a hint where to look for it.
+ * object's address is no more than a hint where to look for it. Patterns, and
+ * what is remembered of them, belong to one of the sets of rules, which is
+ * written anew while threads may still read it (rules.c): an entry says for
+ * which contents of the set it holds.
  */
 #include "shim.h"
 
@@ -24,16 +27,18 @@
 
 enum { PATTERNS = 2 * RULES, BITS = 64, SEEN = 64, PROBES = 4, SEEN_NAME = 232, COMM = 16 };
 
-static struct word patterns[PATTERNS];
-static unsigned pattern_count;
+static struct word patterns[RULES_SETS][PATTERNS];
+static _Atomic unsigned pattern_count[RULES_SETS];
+static _Atomic unsigned patterns_are[RULES_SETS]; /* counts what they were */
 static const char *program; /* the executable's path: the loader has no name for it */
 
 enum seen_state { SEEN_NOT, SEEN_WRITING, SEEN_READY };
-static struct {
+static struct seen {
 	_Atomic enum seen_state state;
+	unsigned patterns; /* what they were */
 	struct site_names names;
 	char name[SEEN_NAME];
-} seen[SEEN];
+} seen[RULES_SETS][SEEN];
 
 /* ---- patterns -------------------------------------------------------------------- */
 
@@ -97,42 +102,64 @@ bool word_matches(struct word glob, const char *text)
 	return p == stop;
 }
 
-unsigned site_pattern(struct word glob)
+void site_begin(unsigned set)
 {
-	patterns[pattern_count] = glob;
-	return pattern_count++;
+	for (unsigned i = 0; i < PATTERNS; i++)
+		patterns[set][i].s = rules_nothing;
 }
 
-static struct site_names names_of(const char *name)
+/* An entry that a thread is still writing is that thread's; it will be one of other patterns. */
+void site_clear(unsigned set)
+{
+	atomic_store(&pattern_count[set], 0);
+	atomic_fetch_add(&patterns_are[set], 1);
+	for (unsigned i = 0; i < SEEN; i++) {
+		enum seen_state ready = SEEN_READY;
+		(void)atomic_compare_exchange_strong(&seen[set][i].state, &ready, SEEN_NOT);
+	}
+}
+
+unsigned site_pattern(unsigned set, struct word glob)
+{
+	unsigned n = atomic_load(&pattern_count[set]);
+	patterns[set][n] = glob;
+	atomic_store(&pattern_count[set], n + 1);
+	return n;
+}
+
+static struct site_names names_of(unsigned set, const char *name)
 {
 	struct site_names n = {{0}};
 	const char *base = strrchr(name, '/');
-	for (unsigned i = 0; i < pattern_count; i++)
-		if (word_matches(patterns[i], name) || (base && word_matches(patterns[i], base + 1)))
+	for (unsigned i = 0; i < atomic_load_explicit(&pattern_count[set], memory_order_acquire); i++)
+		if (word_matches(patterns[set][i], name) || (base && word_matches(patterns[set][i], base + 1)))
 			n.bits[i / BITS] |= (uint64_t)1 << i % BITS;
 	return n;
 }
 
 /* The same from memory where it is there; else it goes there if there is room. */
-static struct site_names names_seen(const void *hint, const char *name)
+static struct site_names names_seen(unsigned set, const void *hint, const char *name)
 {
+	unsigned are = atomic_load_explicit(&patterns_are[set], memory_order_acquire);
 	size_t len = strlen(name) + 1;
 	uintptr_t at = (uintptr_t)hint >> 6;
 	if (len > SEEN_NAME)
-		return names_of(name);
+		return names_of(set, name);
 	for (unsigned i = 0; i < PROBES; i++) {
-		unsigned k = ((unsigned)(at ^ at >> 6) + i) % SEEN;
-		enum seen_state state = atomic_load_explicit(&seen[k].state, memory_order_acquire);
-		if (state == SEEN_READY && !memcmp(seen[k].name, name, len))
-			return seen[k].names;
-		if (state == SEEN_NOT && atomic_compare_exchange_strong(&seen[k].state, &state, SEEN_WRITING)) {
-			struct site_names n = seen[k].names = names_of(name);
-			memcpy(seen[k].name, name, len);
-			atomic_store_explicit(&seen[k].state, SEEN_READY, memory_order_release);
+		struct seen *e = &seen[set][((unsigned)(at ^ at >> 6) + i) % SEEN];
+		enum seen_state state = atomic_load_explicit(&e->state, memory_order_acquire);
+		if (state == SEEN_READY && e->patterns == are && !memcmp(e->name, name, len))
+			return e->names;
+		if (state == SEEN_NOT && atomic_compare_exchange_strong(&e->state, &state, SEEN_WRITING)) {
+			struct site_names n = names_of(set, name);
+			e->names = n;
+			e->patterns = are;
+			memcpy(e->name, name, len);
+			atomic_store_explicit(&e->state, SEEN_READY, memory_order_release);
 			return n;
 		}
 	}
-	return names_of(name);
+	return names_of(set, name);
 }
 
 /* ---- objects ---------------------------------------------------------------------- */
@@ -141,10 +168,14 @@ static struct site_names names_seen(const void *hint, const char *name)
 
 static int (*find_object)(void *address, struct dl_find_object *result);
 
-bool site_setup(const char *executable)
+void site_setup(const char *executable)
 {
 	program = executable;
 	find_object = (int (*)(void *, struct dl_find_object *))dlsym(RTLD_DEFAULT, "_dl_find_object");
+}
+
+bool site_possible(void)
+{
 	return find_object != NULL;
 }
 
@@ -156,9 +187,13 @@ static const struct link_map *object_at(const void *address)
 
 #else /* glibc before 2.35 */
 
-bool site_setup(const char *executable)
+void site_setup(const char *executable)
 {
 	program = executable;
+}
+
+bool site_possible(void)
+{
 	return false;
 }
 
@@ -175,14 +210,18 @@ const char *site_object_name(const struct site *s)
 	return *s->object->l_name ? s->object->l_name : program;
 }
 
-void site_find(struct site *s, const void *caller)
+void site_locate(struct site *s, const void *caller)
 {
-	const struct link_map *object = object_at(caller);
 	s->found = true;
-	s->object = object;
+	s->object = object_at(caller);
 	s->caller = (uintptr_t)caller;
-	if (object)
-		s->names = names_seen(object, site_object_name(s));
+}
+
+void site_find(unsigned set, struct site *s, const void *caller)
+{
+	site_locate(s, caller);
+	if (s->object)
+		s->names = names_seen(set, s->object, site_object_name(s));
 }
 
 bool site_named(const struct site *s, unsigned pattern)
@@ -195,9 +234,9 @@ bool site_at(const struct site *s, uint64_t offset)
 	return s->object && s->caller - s->object->l_addr == offset;
 }
 
-bool site_within(const struct site *s, unsigned symbol)
+bool site_within(unsigned set, const struct site *s, unsigned symbol)
 {
-	return s->object && symbol_covers(symbol, s->object, s->caller - 1); /* the call, not what follows it */
+	return s->object && symbol_covers(set, symbol, s->object, s->caller - 1); /* the call, not what follows it */
 }
 
 /* ---- threads ---------------------------------------------------------------------- */

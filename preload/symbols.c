@@ -5,41 +5,68 @@
  * loader would find it: no lock, and nothing to remember that an unloading
  * could make false; a Bloom filter makes it one load for most objects. The
  * names that only the files have, a program's own functions as a rule, are
- * read at the start, of the objects that are there then and stay.
+ * read when the rules are taken in: of the objects that were there at the
+ * start and stay, which are noted then. So a change of the rules while the
+ * program runs asks the loader for nothing: it happens inside malloc, where
+ * another thread may have the loader's lock and wait for this one. The files
+ * are opened by system calls that are no cancellation points, and not in a
+ * process under seccomp, which might end for it.
  */
 #include "shim.h"
 
 #include <elf.h>
 #include <fcntl.h>
 #include <link.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-enum { RANGES = 512 };
+enum { RANGES = 512, OBJECTS = 512 };
 
 struct symbol {
 	struct word name;
 	uint32_t hash;
 };
-static struct symbol symbols[RULES];
-static unsigned symbol_count;
+static struct symbol symbols[RULES_SETS][RULES];
+static unsigned symbol_count[RULES_SETS];
 
 static struct range {
 	uintptr_t from;
 	size_t len;
 	unsigned symbol;
-} ranges[RANGES];
-static unsigned range_count;
+} ranges[RULES_SETS][RANGES];
+static _Atomic unsigned range_count[RULES_SETS];
 
-unsigned symbol_new(struct word name)
+/* The objects of the start. Their names stay where they are, as they do. */
+static struct object {
+	const char *name;
+	uintptr_t base;
+} objects[OBJECTS];
+static unsigned object_count;
+
+void symbols_begin(unsigned set)
+{
+	for (unsigned i = 0; i < RULES; i++)
+		symbols[set][i].name.s = rules_nothing;
+}
+
+void symbols_clear(unsigned set)
+{
+	symbol_count[set] = 0;
+	atomic_store(&range_count[set], 0);
+}
+
+unsigned symbol_new(unsigned set, struct word name)
 {
 	uint32_t h = 5381;
 	for (unsigned i = 0; i < name.len; i++)
 		h = h * 33 + (unsigned char)name.s[i];
-	symbols[symbol_count] = (struct symbol){name, h};
-	return symbol_count++;
+	symbols[set][symbol_count[set]] = (struct symbol){name, h};
+	return symbol_count[set]++;
 }
 
 static bool is_named(const struct symbol *s, const char *name)
@@ -109,12 +136,13 @@ static bool exported_covers(const struct symbol *s, const struct link_map *objec
 	return false;
 }
 
-bool symbol_covers(unsigned symbol, const struct link_map *object, uintptr_t at)
+bool symbol_covers(unsigned set, unsigned symbol, const struct link_map *object, uintptr_t at)
 {
-	for (unsigned i = 0; i < range_count; i++)
-		if (ranges[i].symbol == symbol && at - ranges[i].from < ranges[i].len)
+	unsigned n = atomic_load_explicit(&range_count[set], memory_order_acquire);
+	for (const struct range *r = ranges[set]; r < ranges[set] + n; r++)
+		if (r->symbol == symbol && at - r->from < r->len)
 			return true;
-	return exported_covers(&symbols[symbol], object, at);
+	return exported_covers(&symbols[set][symbol], object, at);
 }
 
 /* ---- in files ----------------------------------------------------------------------- */
@@ -129,14 +157,17 @@ static bool inside(const struct file *f, uint64_t off, uint64_t len)
 	return off <= f->len && len <= f->len - off;
 }
 
-static void note(const char *name, uintptr_t from, size_t len)
+static void note(unsigned set, const char *name, uintptr_t from, size_t len)
 {
-	for (unsigned k = 0; k < symbol_count && range_count < RANGES; k++)
-		if (is_part_of(&symbols[k], name))
-			ranges[range_count++] = (struct range){from, len, k};
+	for (unsigned k = 0, n; k < symbol_count[set] && (n = atomic_load(&range_count[set])) < RANGES; k++) {
+		if (!is_part_of(&symbols[set][k], name))
+			continue;
+		ranges[set][n] = (struct range){from, len, k};
+		atomic_store(&range_count[set], n + 1);
+	}
 }
 
-static void read_table(const struct file *f, const ElfW(Shdr) *table, const ElfW(Shdr) *strings, uintptr_t base)
+static void read_table(unsigned set, const struct file *f, const ElfW(Shdr) *table, const ElfW(Shdr) *strings, uintptr_t base)
 {
 	if (table->sh_offset % sizeof(uint64_t) || !inside(f, table->sh_offset, table->sh_size) || !strings->sh_size ||
 	    !inside(f, strings->sh_offset, strings->sh_size) || f->at[strings->sh_offset + strings->sh_size - 1])
@@ -144,10 +175,10 @@ static void read_table(const struct file *f, const ElfW(Shdr) *table, const ElfW
 	const ElfW(Sym) *y = (const void *)(f->at + table->sh_offset);
 	for (uint64_t n = table->sh_size / sizeof *y; n > 0; n--, y++)
 		if (ELF64_ST_TYPE(y->st_info) == STT_FUNC && y->st_size && y->st_name < strings->sh_size)
-			note(f->at + strings->sh_offset + y->st_name, base + y->st_value, y->st_size);
+			note(set, f->at + strings->sh_offset + y->st_name, base + y->st_value, y->st_size);
 }
 
-static void read_elf(const struct file *f, uintptr_t base)
+static void read_elf(unsigned set, const struct file *f, uintptr_t base)
 {
 	const ElfW(Ehdr) *e = (const void *)f->at;
 	if (f->len < sizeof *e || memcmp(e->e_ident, ELFMAG, SELFMAG) || e->e_shentsize != sizeof(ElfW(Shdr)) ||
@@ -156,31 +187,44 @@ static void read_elf(const struct file *f, uintptr_t base)
 	const ElfW(Shdr) *sections = (const void *)(f->at + e->e_shoff);
 	for (unsigned i = 0; i < e->e_shnum; i++)
 		if (sections[i].sh_type == SHT_SYMTAB && sections[i].sh_link < e->e_shnum)
-			read_table(f, &sections[i], &sections[sections[i].sh_link], base);
+			read_table(set, f, &sections[i], &sections[sections[i].sh_link], base);
 }
 
-static int read_object(struct dl_phdr_info *info, size_t len, void *data)
+static void read_object(unsigned set, const struct object *o)
 {
 	struct stat st;
-	int fd = open(*info->dlpi_name ? info->dlpi_name : "/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	(void)len, (void)data;
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, *o->name ? o->name : "/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return 0; /* the vDSO, or not for us to read: what it exports is found all the same */
+		return; /* the vDSO, or not for us to read: what it exports is found all the same */
 	if (!fstat(fd, &st) && S_ISREG(st.st_mode)) {
 		struct file f = {.len = (uint64_t)st.st_size};
 		void *at = mmap(NULL, f.len, PROT_READ, MAP_PRIVATE, fd, 0);
 		f.at = at;
 		if (at != MAP_FAILED) {
-			read_elf(&f, info->dlpi_addr);
+			read_elf(set, &f, o->base);
 			munmap(at, f.len);
 		}
 	}
-	close(fd);
+	(void)syscall(SYS_close, fd);
+}
+
+static int note_object(struct dl_phdr_info *info, size_t len, void *data)
+{
+	(void)len, (void)data;
+	if (object_count < OBJECTS)
+		objects[object_count++] = (struct object){info->dlpi_name, info->dlpi_addr};
 	return 0;
 }
 
-void symbols_read(void)
+void symbols_setup(void)
 {
-	if (symbol_count)
-		(void)dl_iterate_phdr(read_object, NULL);
+	(void)dl_iterate_phdr(note_object, NULL);
+}
+
+void symbols_read(unsigned set)
+{
+	if (!symbol_count[set] || syscall(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0))
+		return;
+	for (unsigned i = 0; i < object_count; i++)
+		read_object(set, &objects[i]);
 }

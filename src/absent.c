@@ -4,9 +4,10 @@
 #include "preload_api.h"
 #include "sys.h"
 
+/* But for the header, where any request looks whether the rules have changed: also in a child that no handler hears of. */
 int preload_deny(shmb_arena *a)
 {
-	int err = sys_dontfork(a->map, a->lay.size);
+	int err = sys_dontfork(a->map + PAGE, a->lay.size - PAGE);
 	return err ? err : context_deny(a);
 }
 
@@ -53,5 +54,6 @@ void preload_shrink(shmb_arena *a, uint64_t bytes)
 	uint64_t small = most < SMALL_UNITS ? most : SMALL_UNITS, kept = units < small ? units : small;
 	cut(a, l->pages + units * UNIT_PAGES * sizeof(page_t), l->blockmap);
 	cut(a, l->blockmap + kept * (UNIT / GRAIN), l->blockmap + small * (UNIT / GRAIN));
+	cut(a, l->tags + kept * (UNIT / GRAIN), l->tags + small * (UNIT / GRAIN));
 	cut(a, l->data + (units << UNIT_SHIFT), l->size);
 }

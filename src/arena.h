@@ -53,11 +53,12 @@ struct shmb_arena {
 	struct slot_shm *slots;
 	struct thread_shm *threads;
 	struct mag_shm *mags;
-	hint_t *mag_bits, *used_bits, *dirty_bits, *map_bits, *box_bits;
+	hint_t *mag_bits, *used_bits, *dirty_bits, *map_bits, *tag_bits, *box_bits;
 	struct box_shm *boxes;
 	struct bucket_shm *buckets;
 	struct name_shm *names;
 	struct rules_shm *rules;
+	tag_t *tags, *unit_tags;
 	_Atomic page_t *pages;
 
 	bool fixed;           /* mapped at hdr->base */
@@ -81,6 +82,7 @@ struct shmb_arena {
 	_Atomic(struct tctx *) parked; /* of exited threads whose backlog found no place */
 	_Atomic bool receiving;        /* a thread takes from the inbox: see magazine.c */
 	_Atomic bool collecting;       /* a thread frees strays: see orphan.c */
+	_Atomic uint32_t rules_followed; /* preload: generation of the rules that this process follows; 0: it follows none */
 	_Atomic uint64_t returns;      /* counts what may end a shortage: see heap.c */
 	_Atomic uint64_t shortage_returns, shortage_ns; /* as they were when memory last ran out */
 };

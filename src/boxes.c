@@ -88,6 +88,32 @@ bool boxes_wait(struct shmb_arena *a, struct box_shm *b, uint64_t seen)
 	return atomic_load(&b->word) == seen && holder_dead(a, box_holder(seen));
 }
 
+static bool mag_has(const struct shmb_arena *a, uint32_t number, uint32_t grain)
+{
+	if (!number || number > MAGS || number > atomic_load(&a->hdr->mags_ready))
+		return false;
+	const struct mag_shm *m = &a->mags[number - 1];
+	for (uint32_t i = 0, n = atomic_load(&m->count); i < n && i < MAG_ROUNDS; i++)
+		if (m->entries[i] == grain)
+			return true;
+	return false;
+}
+
+/* Does a magazine that the records of `h` list hold the block? With nobody of it running. */
+static bool magazine_lists(const struct shmb_arena *a, holder_t h, uint32_t grain)
+{
+	uint32_t threads = atomic_load(&a->hdr->threads_ready);
+	for (unsigned i = 0; i < threads && i < THREADS; i++) {
+		const struct thread_shm *t = &a->threads[i];
+		for (unsigned c = 0; atomic_load(&t->owner) == h && c < CLASSES; c++) {
+			uint64_t pair = atomic_load(&t->pairs[c]);
+			if (mag_has(a, pair_loaded(pair), grain) || mag_has(a, pair_previous(pair), grain))
+				return true;
+		}
+	}
+	return false;
+}
+
 /* Is the block a half-made box's, or does it lie where its maker took it from still? */
 static void settle_block(struct shmb_arena *a, struct box_shm *b, holder_t hold)
 {

@@ -17,6 +17,7 @@
 
 #include "error.h"
 #include "magazine.h"
+#include "once.h"
 #include "sys.h"
 #include "tenure.h"
 
@@ -181,12 +182,28 @@ static void context_evicted(struct tctx *t)
 	record_leave(t);
 }
 
+/* A thread that used this arena last, with nobody after its process's hold: the usual case. */
+static bool enter_by_record(struct shmb_arena *a, struct entered *e)
+{
+	if (!context_is_of(e->before, a))
+		return false;
+	struct tctx *t = &a->contexts[e->before - a->records];
+	if (!hold_try_own(a, t->shm, t->hold))
+		return false;
+	e->how = ENTRY_CONTEXT;
+	e->context = t;
+	limit_note(a);
+	return true;
+}
+
 struct entered context_enter(struct shmb_arena *a)
 {
 	struct entered e = {.how = ENTRY_NESTED, .before = context_get()};
 	if (e.before == &context_busy || context_is_of(e.before, NULL))
 		return e;
 	context_set(&context_busy);
+	if (enter_by_record(a, &e))
+		return e;
 	e.how = ENTRY_BARE;
 	if (!atomic_load_explicit(&a->holder, memory_order_acquire) && tenure_renew(a))
 		return e;
@@ -214,6 +231,8 @@ void context_leave(const struct entered *e)
 {
 	if (e->held)
 		hold_leave(e->held);
+	else if (e->how == ENTRY_CONTEXT)
+		hold_leave_own(e->context->shm);
 	if (e->how != ENTRY_NESTED)
 		context_set(e->before);
 }
@@ -241,9 +260,15 @@ void context_release_thread(void)
 	release_thread(head);
 }
 
-void context_setup(void)
+static int key_make(void)
 {
-	ASSERT(pthread_key_create(&key, release_thread) == 0);
+	return pthread_key_create(&key, release_thread);
+}
+
+int context_setup(void)
+{
+	static once_t once;
+	return once_try(&once, key_make);
 }
 
 /* ---- the memory of contexts and records ------------------------------------------ */
@@ -291,37 +316,47 @@ static void drop_own(struct shmb_arena *a)
 	(void)pthread_setspecific(key, head);
 }
 
-/* Private records in place of the region's. A call in between takes its thread for interrupted: it goes round. */
-static void records_detach(struct shmb_arena *a)
+/* Threads besides the calling one that may look at their records still. */
+static bool others_have(struct shmb_arena *a)
 {
-	void *at;
-	ASSERT(sys_map(a->records, RECORDS_LEN, PROT_READ | PROT_WRITE,
-	               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0, &at) == 0);
+	const struct tctx *own = context_find(a);
 	for (unsigned i = 0; i < atomic_load(&a->contexts_high); i++)
-		if (a->contexts[i].arena == closed_arena)
-			context_mark(&a->records[i], closed_arena);
+		if (a->contexts[i].arena == a && &a->contexts[i] != own)
+			return true;
+	return false;
 }
 
-void context_unmap(struct shmb_arena *a)
+/* Private records in place of the region's. A call in between takes its thread for interrupted: it goes round. */
+static void records_close(struct shmb_arena *a)
 {
-	bool others = false;
-	if (!a->contexts)
-		return;
-	drop_own(a);
-	for (unsigned i = 0; i < atomic_load(&a->contexts_high); i++) {
+	for (unsigned i = 0; i < atomic_load(&a->contexts_high); i++)
 		if (a->contexts[i].arena == a) {
 			atomic_store(&a->contexts[i].arena, closed_arena);
-			others = true;
+			context_mark(&a->records[i], closed_arena);
 		}
-	}
+}
+
+int context_unmap(struct shmb_arena *a)
+{
+	void *at;
+	if (!a->contexts)
+		return 0;
+	bool others = others_have(a);
+	int err = others ? sys_map(a->records, RECORDS_LEN, PROT_READ | PROT_WRITE,
+	                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0, &at)
+	                 : 0;
+	if (err)
+		return err;
+	drop_own(a);
 	if (others) {
-		records_detach(a);
+		records_close(a);
 	} else {
 		sys_unmap(a->records, RECORDS_LEN);
 		sys_unmap(a->contexts, CONTEXTS_LEN);
 	}
 	a->contexts = NULL;
 	a->records = NULL;
+	return 0;
 }
 
 void context_forget(void)

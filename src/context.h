@@ -72,7 +72,7 @@ struct entered {
 	enum entry how;
 	struct tctx *context; /* ENTRY_CONTEXT */
 	struct thread_shm *before; /* what context_leave() puts back */
-	struct shmb_arena *held;   /* hold_leave() is due */
+	struct shmb_arena *held;   /* hold_leave() is due; else, with a context, hold_leave_own() */
 };
 
 struct entered context_enter(struct shmb_arena *a);
@@ -87,7 +87,7 @@ void context_release_thread(void);
  * threads still have theirs that memory stays.
  */
 int context_map(struct shmb_arena *a, int fd);
-void context_unmap(struct shmb_arena *a);
+int context_unmap(struct shmb_arena *a);
 
 int context_deny(struct shmb_arena *a);   /* keeps the records from children */
 int context_absent(struct shmb_arena *a); /* in a child: they are not there, whatever came of that */
@@ -95,6 +95,6 @@ int context_absent(struct shmb_arena *a); /* in a child: they are not there, wha
 /* In a forked child: its one thread has no contexts any more. */
 void context_forget(void);
 
-void context_setup(void); /* once, before the first arena is opened */
+int context_setup(void); /* once, before the first arena is opened */
 
 #endif

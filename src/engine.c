@@ -22,7 +22,6 @@
 #include "preload_api.h"
 #include "sys.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -138,8 +137,7 @@ static struct engine *engine_make(struct shmb_arena *a)
 	if (sys_map(NULL, sizeof(struct engine), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &at))
 		return NULL;
 	struct engine *e = at;
-	cpu_set_t set; /* sysconf() would read a file */
-	unsigned cpus = sched_getaffinity(0, sizeof set, &set) ? ENGINE_SHARDS : (unsigned)CPU_COUNT(&set);
+	unsigned cpus = sys_processors(ENGINE_SHARDS);
 	e->hooks = (extent_hooks_t){.alloc = hook_alloc,
 	                            .dalloc = hook_dalloc,
 	                            .destroy = hook_destroy,

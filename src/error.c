@@ -6,6 +6,7 @@
 #include "error.h"
 
 #include "shmbind.h"
+#include "sys.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@ static const char *const messages[] = {
 	[-SHMB_ETYPE] = "the box is of another type, size or alignment",
 	[-SHMB_ETOOSMALL] = "the region is smaller than asked for",
 	[-SHMB_EGONE] = "the name was removed, or names another region now",
+	[-SHMB_ENORULES] = "no program with rules for its allocations has put any there",
 };
 
 const char *shmb_strerror(int err)
@@ -71,12 +73,7 @@ static void line_add_number(struct line *l, uintptr_t v, unsigned base)
 static _Noreturn void line_die(struct line *l)
 {
 	l->text[l->len++] = '\n';
-	for (size_t done = 0; done < l->len;) {
-		ssize_t n = write(STDERR_FILENO, l->text + done, l->len - done);
-		if (n <= 0)
-			break;
-		done += (size_t)n;
-	}
+	(void)sys_write(STDERR_FILENO, l->text, l->len); /* nothing more can be done */
 	abort();
 }
 

@@ -9,11 +9,14 @@
  * marks: who is not marked now sees no magazine the next time and takes the
  * slow path. There it says `busy` and looks at the hold word, in the opposite
  * order to the evictor; so one of them sees the other. The victim wins: it
- * takes the evictor's bit off again and goes on. It never waits.
+ * takes the evictor's bit off again and goes on. It never waits. A thread that
+ * has its record says `busy` there first, without a locked instruction: the
+ * barrier is for that as well. Where it sees the bit it goes the other way.
  *
- *   victim   busy + 1;  hold word: mine? go on. mine, evicting? take that off
- *   evictor  hold word: evicting;  busy? leave it.  close, barrier, marks;
- *            raise the generation, if the word is as it was
+ *   victim   record busy;  hold word: mine? go on. else record idle, and
+ *            busy + 1;  hold word: mine? go on. mine, evicting? take that off
+ *   evictor  hold word: evicting;  busy? leave it.  close, barrier, marks and
+ *            records' busy;  raise the generation, if the word is as it was
  *
  * Killed in here, an evictor leaves `hot` empty (the next slow path of a class
  * mends it), words marked (the same), or stale records and posts, which its
@@ -92,7 +95,15 @@ static void close_records(struct shmb_arena *a, const struct victims *v)
 				atomic_store_explicit(&a->threads[i].hot[c], 0, memory_order_relaxed);
 }
 
-/* A thread that was on the hot path at the barrier may have seen a magazine: it must be through. */
+static bool underway(struct thread_shm *r)
+{
+	return !atomic_load(&r->handle) || atomic_load(&r->busy);
+}
+
+/*
+ * A thread that was on the hot path at the barrier may have seen a magazine, and
+ * one in a slow path the hold word as it was: they must be through.
+ */
 static void await_marks(struct shmb_arena *a, struct victims *v)
 {
 	for (unsigned i = 0; i < atomic_load(&a->hdr->threads_ready) && i < THREADS; i++) {
@@ -100,9 +111,9 @@ static void await_marks(struct shmb_arena *a, struct victims *v)
 		unsigned spins = 0;
 		if (!targeted(v, owner))
 			continue;
-		while (!atomic_load(&a->threads[i].handle) && ++spins < MARK_SPINS)
+		while (underway(&a->threads[i]) && ++spins < MARK_SPINS)
 			cpu_relax();
-		if (spins == MARK_SPINS) /* stopped in there, or between two processors */
+		if (spins == MARK_SPINS) /* stopped in there, between two processors, or at something long */
 			spare(a, v, holder_slot(owner));
 	}
 }

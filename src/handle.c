@@ -9,10 +9,10 @@
 #include "box.h"
 #include "context.h"
 #include "engine.h"
-#include "error.h"
 #include "format.h"
 #include "heap.h"
 #include "magazine.h"
+#include "once.h"
 #include "page.h"
 #include "preload_api.h"
 #include "slot.h"
@@ -61,12 +61,13 @@ __attribute__((destructor(102))) static void leave(void)
 			box_drop_all(&arenas[i]);
 }
 
-static void setup(void)
+static int setup(void)
 {
 	engine_setup();
-	context_setup();
-	lease_setup();
-	ASSERT(pthread_atfork(fork_prepare, fork_done, fork_child) == 0);
+	int err = context_setup();
+	if (!err)
+		err = lease_setup();
+	return err ? err : pthread_atfork(fork_prepare, fork_done, fork_child);
 }
 
 /* ---- opening ----------------------------------------------------------------------- */
@@ -94,6 +95,9 @@ static void tables_set(struct shmb_arena *a)
 	a->buckets = (struct bucket_shm *)(m + l->buckets);
 	a->names = (struct name_shm *)(m + l->names);
 	a->rules = (struct rules_shm *)(m + l->rules);
+	a->tag_bits = (hint_t *)(m + l->tag_bits);
+	a->tags = (tag_t *)(m + l->tags);
+	a->unit_tags = (tag_t *)(m + l->unit_tags);
 }
 
 static int map(struct shmb_arena *a, int fd, const struct header_shm *h, unsigned flags)
@@ -136,7 +140,7 @@ static void unmap(struct shmb_arena *a)
 	if (!a->map)
 		return;
 	window_set(a->map, a->lay.size, NULL);
-	ASSERT(sys_unmap(a->map, a->lay.size) == 0);
+	(void)sys_unmap(a->map, a->lay.size);
 	a->map = NULL;
 }
 
@@ -159,12 +163,13 @@ static int open_locked(struct shmb_arena *a, const char *name, const shmb_option
 		region_keep_descriptor(a->region, fd);
 		atomic_store(&a->retired, a->region->read_only);
 		atomic_store(&a->absent, false);
+		atomic_store(&a->rules_followed, 0);
 		atomic_store(&a->closed, false);
 		window_set(a->map, a->lay.size, a);
 		return 0;
 	}
 	sys_close(fd);
-	context_unmap(a);
+	(void)context_unmap(a); /* no thread has used it: nothing that could fail */
 	tenure_end(a);
 	unmap(a);
 	region_abandon(a->region);
@@ -192,21 +197,33 @@ bool preload_fork_alone(void)
 	return now;
 }
 
-void preload_handle_forks(void)
+int preload_handle_forks(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	pthread_once(&once, setup);
+	static once_t once;
+	return once_try(&once, setup);
 }
 
 int shmb_arena_open(const char *name, const shmb_options *opt, shmb_arena **out)
 {
-	preload_handle_forks();
+	int err = preload_handle_forks();
+	if (err)
+		return err;
 	setup_lock();
 	struct shmb_arena *a = handle_new();
-	int err = a ? open_locked(a, name, opt) : EMFILE;
+	err = a ? open_locked(a, name, opt) : EMFILE;
 	setup_unlock();
 	if (!err)
 		*out = a;
+	return err;
+}
+
+static int end_locked(struct shmb_arena *a)
+{
+	tenure_end(a);
+	atomic_store(&a->parked, NULL);
+	unmap(a);
+	int err = region_release(a->region);
+	a->region = NULL;
 	return err;
 }
 
@@ -220,12 +237,11 @@ int shmb_arena_close(shmb_arena *a)
 		atomic_store(&a->closed, true);
 	}
 	setup_lock();
-	context_unmap(a);
-	tenure_end(a);
-	atomic_store(&a->parked, NULL);
-	unmap(a);
-	int err = region_release(a->region);
-	a->region = NULL;
+	int err = context_unmap(a);
+	if (err)
+		atomic_store(&a->closed, false); /* as it was, but for its boxes */
+	else
+		err = end_locked(a);
 	setup_unlock();
 	return err;
 }

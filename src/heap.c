@@ -26,6 +26,7 @@
 #include "recover.h"
 #include "span.h"
 #include "sys.h"
+#include "tally.h"
 #include "window.h"
 
 #include <errno.h>
@@ -152,14 +153,13 @@ void shmb_free(shmb_arena *a, void *p)
 #define NOWHERE ((struct shmb_arena *)(uintptr_t)-5)
 
 static struct shmb_arena *_Atomic placing = NOWHERE;
-static uint8_t placed_table[sizeof class_table]; /* as class_table; 0: not all sizes of that entry are placed */
-static uint8_t class_rules[CLASSES];             /* whose hits a thread's record counts for a class */
+uint8_t heap_placed[sizeof class_table]; /* as class_table; 0: not all sizes of that entry are placed */
 
 static hot_path bool place_hot(size_t size, void **p)
 {
 	if (unlikely(size > CLASS_MAX_SIZE))
 		return false;
-	size_t live = placed_table[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
+	size_t live = heap_placed[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
 	struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
 	struct thread_shm *r = context_get();
 	if (!live || unlikely(!context_is_of(r, a)) || unlikely(!malloc_hot(a, r, live, p)))
@@ -206,72 +206,6 @@ void preload_place(shmb_arena *a)
 	atomic_store(&placing, a ? a : NOWHERE);
 }
 
-/*
- * One rule a class: that which places its largest sizes whoever asks, else any
- * that may decide about them. Other rules' sizes of the class take the slow
- * path, which counts elsewhere.
- */
-void preload_place_sizes(int (*place)(size_t least, size_t most), int (*decide)(size_t size))
-{
-	memset(class_rules, RULE_NONE, sizeof class_rules);
-	for (size_t i = sizeof placed_table; i-- > 0;) {
-		uint8_t live = class_table[i], *of_class = &class_rules[block_class(live)];
-		int by = place(i ? (i - 1) * GRAIN + 1 : 0, i * GRAIN);
-		if (by >= 0 && *of_class == RULE_NONE)
-			*of_class = (uint8_t)by;
-		placed_table[i] = by >= 0 && *of_class == by ? live : 0;
-	}
-	for (unsigned c = 0; c < CLASSES; c++)
-		if (class_rules[c] == RULE_NONE && decide(class_size(c)) >= 0)
-			class_rules[c] = (uint8_t)decide(class_size(c));
-}
-
-/* ---- what the rules did -------------------------------------------------------------- */
-
-void preload_rules_set(shmb_arena *a, const struct preload_rule *rules, unsigned n)
-{
-	struct rules_shm *t = a->rules;
-	if (n > RULES || sys_populate(t, sizeof *t))
-		return; /* the region is full already: nothing is counted in it */
-	memcpy(t->of_class, class_rules, sizeof class_rules);
-	for (unsigned i = 0; i < n; i++) {
-		size_t len = rules[i].len < RULE_TEXT ? rules[i].len : RULE_TEXT - 1;
-		memcpy(t->rules[i].text, rules[i].text, len);
-		t->rules[i].places = rules[i].places;
-	}
-	atomic_store(&a->hdr->rules, n);
-}
-
-uint64_t preload_bytes(size_t size)
-{
-	return size <= CLASS_MAX_SIZE ? class_size(class_of(size ? size : 1)) : size;
-}
-
-/* In the thread's record where the class is the rule's: there it takes no locked instruction. */
-void preload_count(shmb_arena *a, unsigned rule, size_t size)
-{
-	struct thread_shm *t = context_get();
-	if (likely(size <= CLASS_MAX_SIZE) && context_is_of(t, a)) {
-		unsigned class = class_of(size ? size : 1);
-		if (class_rules[class] == rule) {
-			t->hits[class]++;
-			return;
-		}
-	}
-	if (rule >= atomic_load_explicit(&a->hdr->rules, memory_order_relaxed))
-		return;
-	struct rule_shm *r = &a->rules->rules[rule];
-	atomic_fetch_add_explicit(&r->hits, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&r->bytes, preload_bytes(size), memory_order_relaxed);
-}
-
-void preload_count_fallback(shmb_arena *a, unsigned rule)
-{
-	atomic_fetch_add_explicit(&a->hdr->fallbacks, 1, memory_order_relaxed);
-	if (rule < atomic_load_explicit(&a->hdr->rules, memory_order_relaxed))
-		atomic_fetch_add_explicit(&a->rules->rules[rule].fallbacks, 1, memory_order_relaxed);
-}
-
 /* ---- allocating, slowly ------------------------------------------------------------ */
 
 /* What is asked for. class: CLASSES for a run of units; where: NULL, or see heap_alloc_at(). */
@@ -297,6 +231,7 @@ static void *issue_from_engine(struct shmb_arena *a, unsigned shard, const struc
 		return NULL;
 	tell(a, r, grain);
 	block_set(a->blocks, grain, block_make(BLOCK_LIVE, r->class));
+	tally_enter(a, r->class, 1);
 	return block_addr(a, grain);
 }
 
@@ -464,9 +399,11 @@ static void small_free(struct shmb_arena *a, uint32_t grain, unsigned class)
 	if (m) {
 		push(m, count_of(m), a->blocks, grain, block_make(BLOCK_LIVE, class));
 	} else if (e.how != ENTRY_NESTED && page_unit_mine(a, span_get(a, grain / (UNIT / GRAIN)))) {
+		tally_leave_one(a, grain, class);
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
 		engine_free(a, grain);
 	} else {
+		tally_leave_one(a, grain, class);
 		block_stray(a, grain);
 	}
 	context_leave(&e);

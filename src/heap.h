@@ -12,4 +12,11 @@
 void *heap_alloc_at(struct shmb_arena *a, size_t size, size_t align, _Atomic uint64_t *where);
 void heap_free_at(struct shmb_arena *a, void *p, _Atomic uint64_t *where);
 
+/*
+ * What preload_malloc() serves on the hot path: for a size in grains, rounded
+ * up, the LIVE byte of its class; 0: the rules are asked. Written by follow.c,
+ * a byte at a time, while others read it.
+ */
+extern uint8_t heap_placed[CLASS_MAX_SIZE / GRAIN + 1];
+
 #endif

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "misuse.h"
 #include "span.h"
+#include "tally.h"
 
 static uint64_t units_for(size_t size)
 {
@@ -71,6 +72,7 @@ void large_free(struct shmb_arena *a, void *p, span_t w, _Atomic uint64_t *where
 		misuse_report("shmb_free", a, p, "double free");
 	if (where)
 		atomic_store(where, 0);
+	tally_free_large(a, unit, n);
 	if (cont_seize(a, unit, 1, n) != n)
 		misuse_report("shmb_free", a, p, "the words of its units were overwritten");
 	span_return(a, unit, n);
@@ -96,6 +98,7 @@ bool large_resize(struct shmb_arena *a, void *p, span_t w, size_t size)
 		cont_claim(a, unit, want, have, h);
 	if (want != have && !head_change(a, unit, w, want))
 		misuse_report("shmb_realloc", a, p, "freed meanwhile");
+	tally_resize_large(a, unit, have, want);
 	if (want < have && cont_seize(a, unit, want, have) != have)
 		misuse_report("shmb_realloc", a, p, "the words of its units were overwritten");
 	if (want < have)

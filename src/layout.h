@@ -17,6 +17,9 @@
  *   a thread record      its owner word                   -
  *   a box                its word                         used bitmap
  *   a box's name         the name's word                  -
+ *   what a live block    -                                its tag, the owner of its class
+ *   counts for
+ *   the rules in force   header.rules_gen                 -
  *   a slot               its lease (a kernel lock);       pid, since, name
  *                        then its words
  *   a region's owner     its lease                        owner_pid
@@ -34,6 +37,7 @@
 #define SHMB_LAYOUT_H
 
 #include "class.h"
+#include "rule.h"
 #include "shmbind.h"
 
 #include <assert.h>
@@ -41,7 +45,7 @@
 #include <stdbool.h>
 
 #define REGION_MAGIC "SHMBIND"
-enum { REGION_VERSION = 5, REGION_PROBE = 0x01020304 };
+enum { REGION_VERSION = 6, REGION_PROBE = 0x01020304 };
 
 enum {
 	SLOTS = SHMB_SLOTS,
@@ -58,7 +62,7 @@ enum {
 	NAME_BUCKETS = 4096,
 	NAMES_PER_BUCKET = 16,
 	NAME_TEXT = 112,
-	RULES = 64,
+	RULE_ENTRIES = 128,    /* as many as two sets of rules have */
 	RULE_TEXT = 96
 };
 #define UNITS_MAX ((uint64_t)1 << 26) /* 4 TiB of data */
@@ -124,7 +128,11 @@ struct header_shm {
 	_Atomic uint64_t boxes_raw;       /* a dead owner's, without */
 	_Atomic holder_t evictor;         /* lock: who takes holds from the idle; tried, and taken from the dead */
 	_Atomic uint32_t evictions;       /* holds taken from the idle */
-	_Atomic uint32_t rules;           /* preload: rules that are described; their table is committed */
+	/* preload. A line of its own: every request looks whether the first has changed */
+	_Alignas(64) _Atomic uint32_t rules_gen; /* which bank has the rules in force; 0: there are none */
+	_Atomic uint32_t rules;           /* entries of rules that were ever used: these are committed */
+	_Atomic uint32_t tags;            /* 1: there may be tags of small blocks */
+	_Atomic holder_t ruler;           /* lock: who changes the rules; tried, and taken from the dead */
 };
 static_assert(offsetof(struct header_shm, units_ready) == 112, "the fixed part is 112 bytes");
 static_assert(sizeof(struct header_shm) <= PAGE, "one page");
@@ -162,7 +170,8 @@ enum { SLOT_FREE, SLOT_LIVE };
  * then cell -> 0.
  *
  * hold = generation << 1 | being evicted. busy: threads of the process in a
- * slow path; not 0: nobody else may raise the generation.
+ * slow path whose records do not say so; not 0: nobody else may raise the
+ * generation.
  */
 struct slot_shm {
 	_Atomic uint32_t word;
@@ -175,7 +184,9 @@ struct slot_shm {
 	_Atomic uint32_t hold, busy;
 	_Atomic uint32_t sweeping;  /* as moving, of the evictor */
 	_Atomic uint32_t quick;     /* 1: registered for the quick barrier */
-	uint32_t reserved[34];
+	_Atomic uint32_t rules;     /* for people: generation of the rules that the process follows; 0: none */
+	_Atomic uint32_t refused;   /* the same, of rules that it could not take */
+	uint32_t reserved[32];
 };
 static_assert(sizeof(struct slot_shm) == 256, "four lines");
 
@@ -190,6 +201,7 @@ static_assert(sizeof(struct slot_shm) == 256, "four lines");
  *   tenure    of the process, which outlives its hold. An evictor that has
  *             emptied the record adds EMPTIED to the owner; it is free to take
  *             once `left` says that its thread knows and looks at it no more
+ *   busy      1: the thread is in a slow path. Means nothing once the owner is another
  *   pairs[c]  the loaded and the previous magazine of a class: pair_make().
  *             One store swaps the two
  *   hot[c]    what the hot path looks at: the loaded magazine's number times
@@ -213,7 +225,8 @@ struct thread_shm {
 	_Atomic uint32_t backlog;
 	_Atomic uint32_t left;
 	_Atomic holder_t tenure;
-	uint32_t reserved[7];
+	_Atomic uint32_t busy;
+	uint32_t reserved[6];
 	_Atomic uint32_t hot[HOT];
 	_Atomic uint64_t pairs[CLASSES];
 	uint64_t hits[CLASSES];
@@ -355,22 +368,66 @@ static_assert(sizeof(struct bucket_shm) == 16, "a quarter line");
 /* ---- rules -------------------------------------------------------------- */
 
 /*
- * What the rules of a preloaded program did. The numbers only rise. To a
- * rule's come the hits in the thread records, of the classes that are its own.
+ * What a rule of a preloaded program did. hits, bytes, fallbacks only rise. To
+ * these come the hits in the thread records, of the classes that are its own.
+ * What lives is found by walking the blocks; the sum is for the peak (tally.c).
+ *
+ *   sum      bytes that count for it now: what is out of its classes, and its tags'
+ *   peak     the most that was
  */
 struct rule_shm {
-	_Atomic uint64_t hits, bytes; /* requests that it decided about; what they count as */
+	_Alignas(64) _Atomic uint64_t hits; /* requests that it decided about */
+	_Atomic uint64_t bytes;       /* what they count as */
 	_Atomic uint64_t fallbacks;   /* chosen, and served by the ordinary heap */
+	uint64_t hash;   /* of the whole text: a rule that comes again goes on counting */
+	uint64_t places; /* 0: it keeps requests out */
+	_Alignas(64) _Atomic int64_t sum;
+	_Atomic int64_t peak;
+	uint64_t reserved[2];
 	char text[RULE_TEXT];
-	uint64_t places;                  /* 0: it keeps requests out */
+};
+static_assert(sizeof(struct rule_shm) == 192, "three lines");
+
+/*
+ * A set of rules. Two banks take turns: header.rules_gen says by its lowest
+ * bit which one is in force, the other is whoever's who has the lock `ruler`
+ * and is written anew. One store changes the set: after a kill it is the one
+ * or the other. A reader copies, and looks whether `gen` is what it was.
+ *
+ *   entry    of each rule, its number in the table
+ *   counts   the entry that the threads' hits of a class count for; RULE_NONE
+ *   owner    the entry that blocks of a class without a tag count for; RULE_NONE
+ *   tagged   several rules place in the class: what the shim issues there has a tag
+ *   base     the threads' hits of a class when the set came into force: no part of its
+ *   carry    and the part of them that was an entry's before
+ */
+struct rules_bank {
+	_Atomic uint32_t gen; /* 0: it is being written */
+	uint32_t n, off;      /* off: they place nothing at present */
+	uint32_t text_len;    /* of the table `rule_text`; without a NUL */
+	uint8_t entry[RULES];
+	uint8_t counts[64], owner[64], tagged[64];
+	uint64_t base[CLASSES];
+	struct {
+		uint64_t hits, bytes;
+	} carry[RULE_ENTRIES];
 };
 
-enum { RULE_NONE = 255 };
 struct rules_shm {
-	struct rule_shm rules[RULES];
-	uint8_t of_class[64]; /* whose hits thread records count for a class; RULE_NONE */
+	_Alignas(64) _Atomic int64_t out[CLASSES]; /* bytes of blocks without tags, live or free in a thread's magazine */
+	_Atomic uint8_t attributed[64]; /* in whose sum these are: its number plus one; 0: nobody's */
+	struct rules_bank banks[2];
+	struct rule_shm rules[RULE_ENTRIES];
 };
-static_assert(sizeof(struct rule_shm) == 128, "two lines");
+
+/*
+ * A tag is an entry's number plus one; 0: none. Of a small block it is in the
+ * table `tags`, one a grain, of a large one in `unit_tags`, one a unit, at its
+ * start. Written by who has the block: the issuer, and whoever's magazine it
+ * is in, before that goes elsewhere. The page of `tags` for a unit is there
+ * where its tag bit is set.
+ */
+typedef _Atomic uint8_t tag_t;
 
 /* ---- offsets ------------------------------------------------------------ */
 
@@ -383,8 +440,8 @@ static_assert(CLASSES * sizeof(struct depot_shm) % PAGE <= PAGE - sizeof(struct 
 struct layout {
 	uint64_t units;
 	uint64_t slots, depots, mags, threads, mag_bits;
-	uint64_t boxes, box_bits, buckets, names, rules;
-	uint64_t spans, used_bits, dirty_bits, map_bits, pages, blockmap;
+	uint64_t boxes, box_bits, buckets, names, rules, rule_text;
+	uint64_t spans, used_bits, dirty_bits, map_bits, tag_bits, unit_tags, pages, blockmap, tags;
 	uint64_t data, size;
 };
 
@@ -406,13 +463,17 @@ static inline struct layout layout_of(uint64_t units)
 	TABLE(buckets, NAME_BUCKETS * sizeof(struct bucket_shm));
 	TABLE(names, (uint64_t)NAME_BUCKETS * NAMES_PER_BUCKET * sizeof(struct name_shm));
 	TABLE(rules, sizeof(struct rules_shm));
+	TABLE(rule_text, 2 * RULES_TEXT);
 	uint64_t tables = round_up(units, CHUNK_UNITS);
 	TABLE(spans, tables * sizeof(span_t));
 	TABLE(used_bits, round_up(tables, 64) / 8);
 	TABLE(dirty_bits, round_up(tables, 64) / 8);
 	TABLE(map_bits, round_up(tables, 64) / 8);
+	TABLE(tag_bits, round_up(tables, 64) / 8);
+	TABLE(unit_tags, tables);
 	TABLE(pages, tables * UNIT_PAGES * sizeof(page_t));
 	TABLE(blockmap, small * (UNIT / GRAIN));
+	TABLE(tags, small * (UNIT / GRAIN));
 #undef TABLE
 	l.data = round_up(at, 2u << 20); /* huge pages line up */
 	l.size = l.data + units * UNIT;

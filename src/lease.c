@@ -2,7 +2,7 @@
 #include "lease.h"
 
 #include "class.h"
-#include "error.h"
+#include "once.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -56,18 +56,20 @@ static void fork_done(void)
 		unlock_forks();
 }
 
-static void handle_forks(void) { ASSERT(pthread_atfork(fork_prepare, fork_done, fork_done) == 0); }
+static int handle_forks(void) { return pthread_atfork(fork_prepare, fork_done, fork_done); }
 
-void lease_setup(void)
+int lease_setup(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	pthread_once(&once, handle_forks);
+	static once_t once;
+	return once_try(&once, handle_forks);
 }
 
-void lease_guard(void)
+int lease_guard(void)
 {
-	lease_setup();
-	lock_forks();
+	int err = lease_setup();
+	if (!err)
+		lock_forks();
+	return err;
 }
 
 void lease_unguard(void)
@@ -89,7 +91,7 @@ static int lease_pin(int fd, struct lease *out)
 			lease_drop(out);
 	}
 	sys_close(fd);
-	return err;
+	return err == EAGAIN ? ENOMEM : err; /* too much memory is locked: not that somebody has the lease */
 }
 
 static int pin_or_close(int err, int own, struct lease *out)
@@ -122,9 +124,10 @@ static int take_owner(int own)
 
 int lease_take(int fd, const char *path, uint64_t first, uint64_t n, struct lease *out, uint64_t *which)
 {
-	int own;
-	lease_guard();
-	int err = sys_reopen(fd, path, O_RDWR, &own);
+	int own, err = lease_guard();
+	if (err)
+		return err;
+	err = sys_reopen(fd, path, O_RDWR, &own);
 	if (!err) {
 		err = take_first(own, first, n, which);
 		err = pin_or_close(err, own, out);
@@ -135,9 +138,10 @@ int lease_take(int fd, const char *path, uint64_t first, uint64_t n, struct leas
 
 int lease_take_owner(int fd, const char *path, struct lease *out)
 {
-	int own;
-	lease_guard();
-	int err = sys_reopen(fd, path, O_RDWR, &own);
+	int own, err = lease_guard();
+	if (err)
+		return err;
+	err = sys_reopen(fd, path, O_RDWR, &own);
 	if (!err) {
 		err = take_owner(own);
 		err = pin_or_close(err, own, out);
@@ -148,9 +152,10 @@ int lease_take_owner(int fd, const char *path, struct lease *out)
 
 int lease_share(int fd, uint64_t byte, struct lease *out)
 {
-	int own;
-	lease_guard();
-	int err = sys_reopen(fd, NULL, O_RDONLY, &own);
+	int own, err = lease_guard();
+	if (err)
+		return err;
+	err = sys_reopen(fd, NULL, O_RDONLY, &own);
 	if (!err) {
 		err = sys_lock(own, F_RDLCK, byte, false);
 		err = pin_or_close(err, own, out);
@@ -167,7 +172,7 @@ bool lease_held(const struct lease *l)
 void lease_drop(struct lease *l)
 {
 	if (lease_held(l))
-		ASSERT(sys_unmap(l->page, PAGE) == 0);
+		(void)sys_unmap(l->page, PAGE); /* a mapping of its own, whole: not refused */
 	l->page = NULL;
 }
 

@@ -30,9 +30,10 @@ struct lease {
 /*
  * Between opening a description and closing its descriptor no fork may come,
  * or the child would have the lease too. lease_setup(): before the first use,
- * and before fork handlers of locks under which leases are taken.
+ * and before fork handlers of locks under which leases are taken. ENOMEM: no
+ * handler can be had, and nothing is guarded.
  */
-void lease_setup(void);
+int lease_setup(void);
 
 /*
  * Around a fork of the process's only thread: no lock is anybody's, so none is
@@ -40,7 +41,7 @@ void lease_setup(void);
  */
 extern bool forks_alone;
 
-void lease_guard(void);
+int lease_guard(void);
 void lease_unguard(void);
 
 /*

@@ -1,4 +1,4 @@
-/* magazine.h - thread caches and the depot behind them. See magazine.c. */
+/* magazine.h - thread caches. See magazine.c. */
 #ifndef SHMB_MAGAZINE_H
 #define SHMB_MAGAZINE_H
 
@@ -30,15 +30,5 @@ bool magazine_holds(const struct tctx *t);
  * until that process ends.
  */
 void magazine_bequeath(struct shmb_arena *a, uint32_t number);
-
-/* Does a magazine that the records of `h` list hold the block? With nobody of it running. */
-bool magazine_lists(const struct shmb_arena *a, holder_t h, uint32_t grain);
-
-/* Is it in the depot of its class? Under that depot's lock, or with nobody writing. */
-bool depot_lists(const struct shmb_arena *a, unsigned class, uint32_t number);
-
-/* Tried, not waited for. */
-bool depot_lock(struct shmb_arena *a, unsigned class);
-void depot_unlock(struct shmb_arena *a, unsigned class);
 
 #endif

@@ -1,6 +1,8 @@
 /* out.c - text in pieces to whoever asked for it. See out.h. */
 #include "out.h"
 
+#include "sys.h"
+
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,8 +18,8 @@ void out_print(const struct out *o, const char *format, ...)
 	va_end(ap);
 	if (o->write)
 		o->write(o->opaque, text);
-	else if (write(STDERR_FILENO, text, strlen(text)) < 0)
-		return; /* nobody to tell */
+	else
+		(void)sys_write(STDERR_FILENO, text, strlen(text)); /* nobody else to tell */
 }
 
 /* Bytes of the UTF-8 sequence at `s`; 0: none. */

@@ -8,8 +8,10 @@
 #ifndef SHMB_PRELOAD_API_H
 #define SHMB_PRELOAD_API_H
 
+#include "rule.h"
 #include "shmbind.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -30,7 +32,7 @@ struct snapshot {
 int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment);
 
 /* Registers the library's fork handlers now: those that are registered later are called before them, and then after. */
-void preload_handle_forks(void);
+int preload_handle_forks(void);
 
 /*
  * Has the process one thread? Then until the fork is over the library's
@@ -77,26 +79,55 @@ void *preload_malloc_for(size_t size, const void *caller);
 OF_THE_SHIM void *preload_malloc_otherwise(size_t size, const void *caller);
 OF_THE_SHIM void preload_free_otherwise(void *p);
 
-/*
- * Where preload_malloc() places, NULL for nowhere; and which sizes: `place`
- * tells which rule places all from `least` to `most` whoever asks, `decide`
- * the first that may decide about a size; -1: none.
- */
+/* Where preload_malloc() places; NULL: nowhere. */
 void preload_place(shmb_arena *a);
-void preload_place_sizes(int (*place)(size_t least, size_t most), int (*decide)(size_t size));
+
+/* ---- rules: follow.c ---------------------------------------------------------------- */
 
 /*
- * The rules of the process that made `a`, to be seen from outside, and what
- * they did. preload_malloc() counts what it places itself.
+ * At the start: these rules, of which `text` is all, are to be seen in `a` and
+ * changed from outside from now on. Nothing of a full region.
  */
+void preload_rules_begin(shmb_arena *a, const char *text, const struct rule *rules, unsigned n, bool off);
+
+/* Has somebody changed them? One load more than none, on the path of requests that are not placed. */
+extern const _Atomic uint32_t *preload_rules_word __attribute__((visibility("hidden")));
+extern uint32_t preload_rules_gen __attribute__((visibility("hidden")));
+static inline bool preload_rules_changed(void)
+{
+	return __builtin_expect(atomic_load_explicit(preload_rules_word, memory_order_relaxed) != preload_rules_gen, 0);
+}
+
+/* The text as it is now, to a room of RULES_TEXT bytes. Its generation; 0: it is just being changed, try again later. */
+uint32_t preload_rules_read(shmb_arena *a, char *text, bool *off);
+
+/*
+ * The way to them, by one thread at a time; the others go on meanwhile, each
+ * request by the earlier ones or by these. preload_rules_use(NULL, 0); then
+ * preload_rules_enter(), which is false where they have changed again; the
+ * shim's own are set; preload_rules_use(these); preload_rules_follow().
+ * refused: the text cannot be followed here, and what was goes on.
+ */
+bool preload_rules_enter(shmb_arena *a, uint32_t gen, unsigned n);
+void preload_rules_follow(shmb_arena *a, uint32_t gen, bool refused);
+
+/* From now on there is no region whose rules could change. */
+void preload_rules_end(void);
+
+/* What goes the hot path by these rules, as far as `n` of them; n = 0: nothing. */
+void preload_rules_use(const struct rule *rules, unsigned n);
+
+/* A request that rule number `rule` decided about; where it was placed, at `p`. */
+void preload_count(shmb_arena *a, unsigned rule, size_t size);
+void preload_count_placed(shmb_arena *a, unsigned rule, void *p);
+
+/* Rules as they are shown, and what they did, for a program that has no region. */
 struct preload_rule {
 	const char *text;
 	unsigned len;
 	bool places; /* or keeps out */
-	uint64_t hits, bytes; /* for preload_rules_print() */
+	uint64_t hits, bytes;
 };
-void preload_rules_set(shmb_arena *a, const struct preload_rule *rules, unsigned n);
-void preload_count(shmb_arena *a, unsigned rule, size_t size);
 
 /* What a request counts as: up to 56 KiB the size of its class. */
 uint64_t preload_bytes(size_t size);

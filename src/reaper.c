@@ -15,29 +15,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-static void close_all_but(int fd)
-{
-	if (fd > 0)
-		(void)syscall(SYS_close_range, 0, (unsigned)fd - 1, 0);
-	(void)syscall(SYS_close_range, (unsigned)fd + 1, UINT_MAX, 0);
-}
 
 static _Noreturn void reaper_main(const struct shmb_region *r, int fd)
 {
-	sigset_t all;
 	lease_unguard(); /* as it was at the fork */
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
-	prctl(PR_SET_NAME, "shmb-reaper");
-	close_all_but(fd);
-	(void)chdir("/");
+	sys_become_server("shmb-reaper");
+	(void)sys_close_but(fd);
 	(void)sys_unmap(r->addr, r->size);
 	region_unmap_all(); /* this copy must not keep alive what the owner closes */
 	if (!sys_lock(fd, F_WRLCK, LEASE_WATCH, true))
@@ -47,24 +31,28 @@ static _Noreturn void reaper_main(const struct shmb_region *r, int fd)
 
 int region_reaper(const struct shmb_region *r, int fd)
 {
-	int own;
-	int err = sys_reopen(fd, NULL, O_RDWR, &own);
+	pid_t child;
+	int own, err = sys_reopen(fd, NULL, O_RDWR, &own);
 	if (err)
 		return err;
-	lease_guard();
-	pid_t child = _Fork();
-	if (child == 0) {
-		setsid();
-		pid_t grandchild = _Fork();
-		if (grandchild == 0)
+	err = lease_guard();
+	if (err) {
+		sys_close(own);
+		return err;
+	}
+	err = sys_fork(&child);
+	if (!err && child == 0) {
+		pid_t grandchild;
+		sys_session();
+		err = sys_fork(&grandchild);
+		if (!err && grandchild == 0)
 			reaper_main(r, own);
-		_exit(grandchild < 0);
+		_exit(err != 0);
 	}
 	lease_unguard();
-	err = child < 0 ? EAGAIN : 0;
 	sys_close(own);
 	int status = 0; /* a program that waits for any child may have been quicker: then trust it */
-	if (!err && waitpid(child, &status, 0) == child && status != 0)
+	if (!err && !sys_wait(child, &status) && status != 0)
 		err = EAGAIN;
 	return err;
 }

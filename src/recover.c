@@ -14,9 +14,11 @@
 #include "recover.h"
 
 #include "boxes.h"
+#include "depot.h"
 #include "magazine.h"
 #include "slot.h"
 #include "sys.h"
+#include "tally.h"
 
 static bool inbox_lists(const struct shmb_arena *a, uint32_t number)
 {
@@ -28,16 +30,22 @@ static bool inbox_lists(const struct shmb_arena *a, uint32_t number)
 	return false;
 }
 
-/* Gives on a magazine that record `i` of `dead` lists, if it is its still. */
-static void give_on(struct shmb_arena *a, unsigned i, holder_t dead, uint32_t number)
+/* Gives on a magazine that record `i` of `dead` lists, if it is its still. out: the tally has its blocks as out. */
+static void give_on(struct shmb_arena *a, unsigned i, holder_t dead, uint32_t number, bool out)
 {
 	if (!number || number > atomic_load(&a->hdr->mags_ready) || number > MAGS)
 		return;
 	struct mag_shm *m = &a->mags[number - 1];
-	if (m->class >= CLASSES || inbox_lists(a, number) || depot_lists(a, m->class, number))
+	uint32_t class = m->class;
+	if (class >= CLASSES || inbox_lists(a, number) || depot_lists(a, class, number))
 		return;
-	if (atomic_load(&m->holder) == mag_holder(i, dead)) /* looked at last: a receiver changes it first */
-		magazine_bequeath(a, number);
+	if (atomic_load(&m->holder) != mag_holder(i, dead)) /* looked at last: a receiver changes it first */
+		return;
+	uint32_t n = atomic_load(&m->count);
+	tally_untag(a, m);
+	magazine_bequeath(a, number);
+	if (out && n <= MAG_ROUNDS)
+		tally_leave(a, class, n);
 }
 
 /* What was on its way into the backlog, or out of it: before it is given on, as below. */
@@ -54,18 +62,18 @@ static void recover_thread(struct shmb_arena *a, unsigned i, holder_t dead)
 	backlog_settle(a, t);
 	for (unsigned c = 0; c < CLASSES; c++) {
 		uint64_t pair = atomic_load(&t->pairs[c]);
-		give_on(a, i, dead, pair_loaded(pair));
-		give_on(a, i, dead, pair_previous(pair));
+		give_on(a, i, dead, pair_loaded(pair), true);
+		give_on(a, i, dead, pair_previous(pair), true);
 		atomic_store(&t->pairs[c], 0);
 	}
-	give_on(a, i, dead, atomic_load(&t->transit));
-	give_on(a, i, dead, atomic_load(&t->discard));
+	give_on(a, i, dead, atomic_load(&t->transit), false);
+	give_on(a, i, dead, atomic_load(&t->discard), false);
 	atomic_store(&t->discard, 0);
 	/* out of the backlog before it is given on: after that its `next` is others' to write */
 	for (uint32_t n; (n = atomic_load(&t->backlog)) && n <= MAGS;) {
 		atomic_store(&t->transit, n);
 		atomic_store(&t->backlog, a->mags[n - 1].next);
-		give_on(a, i, dead, n);
+		give_on(a, i, dead, n, false);
 	}
 	atomic_store(&t->transit, 0);
 }
@@ -98,14 +106,14 @@ static void recover_cell(struct shmb_arena *a, _Atomic uint32_t *cell, _Atomic u
 	/* out of its cell before it is given on: the next recoverer could not tell it from a new post */
 	atomic_store(cell, 0);
 	if (real)
-		give_on(a, NO_THREAD, as, number);
+		give_on(a, NO_THREAD, as, number, false);
 	atomic_store(moving, 0);
 }
 
 /* What was sent to the dead. */
 static void recover_inbox(struct shmb_arena *a, struct slot_shm *s, holder_t hold, holder_t dead)
 {
-	give_on(a, NO_THREAD, dead, atomic_load(&s->moving));
+	give_on(a, NO_THREAD, dead, atomic_load(&s->moving), false);
 	for (unsigned i = 0; i < INBOX_CELLS; i++) {
 		uint32_t cell = atomic_load(&s->inbox[i]);
 		if (cell && cell_meant_for(cell, hold))
@@ -118,7 +126,7 @@ static void recover_inbox(struct shmb_arena *a, struct slot_shm *s, holder_t hol
 static void recover_late_posts(struct shmb_arena *a, unsigned slot)
 {
 	struct slot_shm *s = &a->slots[slot];
-	give_on(a, NO_THREAD, HOLDER_EVICTOR, atomic_load(&s->sweeping));
+	give_on(a, NO_THREAD, HOLDER_EVICTOR, atomic_load(&s->sweeping), false);
 	for (unsigned i = 0; i < INBOX_CELLS; i++) {
 		uint32_t cell = atomic_load(&s->inbox[i]);
 		/* seen again once its hold is seen to be stale: before that a recoverer may have been at it */

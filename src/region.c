@@ -22,7 +22,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,9 +106,10 @@ int region_unlink_if_same(int fd, const char *canonical)
 int region_reap(int fd, const char *canonical)
 {
 	struct stat st;
-	int own;
-	lease_guard();
-	int err = sys_reopen(fd, NULL, O_RDWR, &own);
+	int own, err = lease_guard();
+	if (err)
+		return err;
+	err = sys_reopen(fd, NULL, O_RDWR, &own);
 	if (err) {
 		lease_unguard();
 		return err;
@@ -186,13 +186,22 @@ static int object_accept(const struct attempt *t, const struct stat *st)
 	return 0;
 }
 
-/* EAGAIN where somebody is removing the object at this moment, else 0. */
+/* EAGAIN where somebody is removing the object at this moment. */
 static int reap_under_way(int fd)
 {
-	if (lease_probe(fd, LEASE_REAP, 1) == LIVE_NO)
-		return 0;
-	sched_yield();
+	bool held;
+	int err = sys_lock_probe(fd, LEASE_REAP, 1, &held);
+	if (err || !held)
+		return err;
+	sys_yield();
 	return EAGAIN;
+}
+
+/* EAGAIN where the name leads elsewhere by now. */
+static int still_named(const struct attempt *t, const struct stat *st)
+{
+	int err = path_is(t->path, st);
+	return err == SHMB_EGONE ? EAGAIN : err;
 }
 
 /* A dead owner's object is claimed, or removed (EAGAIN: look again) where it is to be replaced. */
@@ -206,20 +215,20 @@ static int object_inherit(struct attempt *t, const struct stat *st)
 		err = lease_take_owner(t->fd, t->path, &t->r->owner);
 	if (err == EAGAIN || err == SHMB_EOWNED) {
 		err = reap_under_way(t->fd);
-		if (!err && path_is(t->path, st)) /* it has ended meanwhile, the object is gone */
-			err = EAGAIN;
+		if (!err) /* it may have ended meanwhile, the object with it */
+			err = still_named(t, st);
 		return !err && flag(t, SHMB_CREATE_ONLY) ? EEXIST : err;
 	}
 	if (replace)
 		return err == 0 || err == SHMB_EGONE ? EAGAIN : err;
 	if (err)
 		return err;
-	if (path_is(t->path, st)) { /* removed before we had the lease */
+	err = still_named(t, st); /* it may have been removed before we had the lease */
+	if (err)
 		lease_drop(&t->r->owner);
-		return EAGAIN;
-	}
-	t->r->how = SHMB_CLAIMED;
-	return 0;
+	else
+		t->r->how = SHMB_CLAIMED;
+	return err;
 }
 
 /* Opens what the name names now. ENOENT: nothing; EAGAIN: it changed under us. */
@@ -352,14 +361,14 @@ static void keep_shm_dir(void)
 	int fd;
 	if (is_shm_dir(shm_dir) || sys_open(SHM_DIR, O_PATH | O_DIRECTORY, 0, &fd))
 		return;
-	int kept = sys_fstat(fd, &shm_dir_is) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, FD_FLOOR);
+	if (sys_fstat(fd, &shm_dir_is) || sys_dup(fd, FD_FLOOR, &shm_dir))
+		shm_dir = -1;
 	sys_close(fd);
-	shm_dir = kept;
 }
 
 void region_keep_descriptor(struct shmb_region *r, int fd)
 {
-	r->fd = fcntl(fd, F_DUPFD_CLOEXEC, FD_FLOOR); /* none under a low RLIMIT_NOFILE: the name does too */
+	(void)sys_dup(fd, FD_FLOOR, &r->fd); /* none under a low RLIMIT_NOFILE: the name does too */
 	sys_close(fd);
 	if (lease_held(&r->owner)) /* who is to unlink it needs its directory, whatever it does to its root */
 		keep_shm_dir();

@@ -180,6 +180,7 @@ static int commit_tables(int fd, const struct view *v)
 {
 	const struct layout *l = &v->lay;
 	uint64_t tables = round_up(v->ready, CHUNK_UNITS);
+	bool ruled = v->rules_n || atomic_load(&v->h.rules_gen);
 	const uint64_t ranges[][2] = {
 		{0, l->mags},
 		{l->mags, v->mags_n * sizeof(struct mag_shm)},
@@ -188,11 +189,14 @@ static int commit_tables(int fd, const struct view *v)
 		{l->boxes, v->boxes_n * sizeof(struct box_shm)},
 		{l->box_bits, v->boxes_n ? BOXES / 8 : 0},
 		{l->buckets, v->names_n ? NAME_BUCKETS * sizeof(struct bucket_shm) : 0},
-		{l->rules, v->rules_n ? sizeof(struct rules_shm) : 0},
+		{l->rules, ruled ? sizeof(struct rules_shm) : 0},
+		{l->rule_text, ruled ? 2 * RULES_TEXT : 0},
 		{l->spans, tables * sizeof(span_t)},
 		{l->used_bits, round_up(tables, 64) / 8},
 		{l->dirty_bits, round_up(tables, 64) / 8},
 		{l->map_bits, round_up(tables, 64) / 8},
+		{l->tag_bits, round_up(tables, 64) / 8},
+		{l->unit_tags, tables},
 		{l->pages, tables * UNIT_PAGES * sizeof(page_t)},
 	};
 	int err = 0;
@@ -233,18 +237,18 @@ static int commit_units(int fd, const struct view *v)
 	return err;
 }
 
-/* The block map of those units whose map bit is set, a word of bits at a time. */
-static int commit_maps(int fd, const struct view *v)
+/* Of a table of a page a unit, the block map or the tags, what its bits say is there; a word of bits at a time. */
+static int commit_pages(int fd, const struct view *v, uint64_t bits_off, uint64_t table)
 {
 	int err = 0;
 	for (uint64_t u = 0; u < v->ready && u < SMALL_UNITS && !err; u += 64) {
 		uint64_t bits;
-		err = sys_pread(fd, &bits, sizeof bits, v->lay.map_bits + u / 8);
+		err = sys_pread(fd, &bits, sizeof bits, bits_off + u / 8);
 		for (unsigned i = 0, n; i < 64 && bits >> i && !err; i += n) {
 			i += (unsigned)__builtin_ctzll(bits >> i);
 			uint64_t clear = ~(bits >> i);
 			n = clear ? (unsigned)__builtin_ctzll(clear) : 64;
-			err = commit(fd, v->lay.blockmap + (u + i) * UNIT_GRAINS, (uint64_t)n * UNIT_GRAINS);
+			err = commit(fd, table + (u + i) * UNIT_GRAINS, (uint64_t)n * UNIT_GRAINS);
 		}
 	}
 	return err;
@@ -262,7 +266,9 @@ static int commit_arena(int fd)
 	if (!err)
 		err = commit_units(fd, &v);
 	if (!err)
-		err = commit_maps(fd, &v);
+		err = commit_pages(fd, &v, v.lay.map_bits, v.lay.blockmap);
+	if (!err)
+		err = commit_pages(fd, &v, v.lay.tag_bits, v.lay.tags);
 	view_close(&v);
 	return err;
 }

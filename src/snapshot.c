@@ -15,7 +15,6 @@
  * Otherwise each page is as it was at some moment, data first and tables last.
  */
 #include "arena.h"
-#include "error.h"
 #include "freeze.h"
 #include "preload_api.h"
 #include "sys.h"
@@ -57,6 +56,13 @@ struct copier {
 	struct freeze freeze;
 	uint64_t *copied; /* frozen: a bit a unit */
 };
+
+/* A mapping that has become one with its neighbours cannot be taken out where no more mappings are allowed. */
+static void give_back(void *memory, uint64_t len)
+{
+	if (sys_unmap(memory, len))
+		sys_discard(memory, len);
+}
 
 static void source_map(struct copier *c)
 {
@@ -228,7 +234,7 @@ static void wish_huge(const struct copier *c)
 		if (u == start)
 			continue;
 		uint64_t end = u < c->a->lay.units ? u : c->a->lay.units;
-		(void)madvise(c->mirror + c->a->lay.data + (start << UNIT_SHIFT), (end - start) << UNIT_SHIFT, MADV_HUGEPAGE);
+		sys_hugepages(c->mirror + c->a->lay.data + (start << UNIT_SHIFT), (end - start) << UNIT_SHIFT);
 		wishes++;
 	}
 }
@@ -346,7 +352,7 @@ static bool copy_moment(struct copier *c, struct shmb_arena *a)
 			run_copy(c, u, n);
 	}
 	freeze_end(&c->freeze, a);
-	ASSERT(sys_unmap(c->copied, len) == 0);
+	give_back(c->copied, len);
 	return held;
 }
 
@@ -374,8 +380,8 @@ static int mirror_take(struct copier *c, struct shmb_arena *a, struct snapshot *
 {
 	s->size = a->lay.size;
 	int err = mirror_map(s->size, &s->memory);
-	if (!err && mremap(s->memory, PAGE, PAGE, 0) != s->memory)
-		err = EPERM;
+	if (!err)
+		err = sys_move(s->memory, PAGE, s->memory);
 	if (err)
 		return err;
 	c->mirror = s->memory;
@@ -431,9 +437,8 @@ int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment)
 
 void preload_snapshot_discard(struct snapshot *s)
 {
-	if (!s->memory)
-		return;
-	ASSERT(sys_unmap(s->memory, s->size) == 0);
+	if (s->memory)
+		give_back(s->memory, s->size);
 	s->memory = NULL;
 }
 
@@ -458,9 +463,9 @@ int preload_snapshot_adopt(shmb_arena *a, struct snapshot *s)
 {
 	atomic_store(&a->retired, true);
 	if (!s->packed) {
-		void *moved = mremap(s->memory, s->size, s->size, MREMAP_MAYMOVE | MREMAP_FIXED, a->map);
+		int err = sys_move(s->memory, s->size, a->map);
 		s->memory = NULL;
-		return moved == a->map ? 0 : errno;
+		return err;
 	}
 	int err = unpack(a, s->memory);
 	preload_snapshot_discard(s);

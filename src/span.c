@@ -13,7 +13,8 @@
  * TRIM_MS. The taker of a unit is the only one who populates or punches it.
  * Its page of the block map is populated when it is first taken for small
  * blocks, and stays until it is punched with the rest: map_bits says so, set
- * after the one and cleared before the other.
+ * after the one and cleared before the other. tag_bits say the same of its page
+ * of tags, which whoever writes the first one populates (tally.c).
  *
  * After a kill: TAKING words of the dead, CONT words of the dead that no HEAD
  * covers, and bits that are wrong either way. recover.c passes over the words.
@@ -51,6 +52,8 @@ static bool tables_ready(struct shmb_arena *a, uint64_t end)
 	    commit_table(a, a->lay.used_bits, from / 8, to / 8) ||
 	    commit_table(a, a->lay.dirty_bits, from / 8, to / 8) ||
 	    commit_table(a, a->lay.map_bits, from / 8, to / 8) ||
+	    commit_table(a, a->lay.tag_bits, from / 8, to / 8) ||
+	    commit_table(a, a->lay.unit_tags, from, to) ||
 	    commit_table(a, a->lay.pages, from * UNIT_PAGES * sizeof(page_t), to * UNIT_PAGES * sizeof(page_t)))
 		return false;
 	while (from < to && !atomic_compare_exchange_weak(&a->hdr->units_ready, &from, to))
@@ -82,6 +85,18 @@ static int map_commit(struct shmb_arena *a, uint64_t start, uint64_t n)
 	return err;
 }
 
+/* Gives a table's pages for those units back, of whose byte a grain `bits` say that they are there. */
+static int table_punch(struct shmb_arena *a, uint64_t start, uint64_t n, hint_t *bits, void *table)
+{
+	char *addr;
+	uint64_t len;
+	if (hint_find(bits, start, start + n, true) >= start + n)
+		return 0;
+	hint_fill(bits, start, n, false);
+	map_range(a, start, n, &addr, &len);
+	return sys_punch((char *)table + (addr - (char *)a->blocks), len);
+}
+
 /*
  * True: the memory is the system's again and reads as zeros. Locked memory cannot be punched. While a
  * snapshot is taken it may not be: it holds writes only. The words say TAKING by now, so either it has
@@ -89,16 +104,13 @@ static int map_commit(struct shmb_arena *a, uint64_t start, uint64_t n)
  */
 static bool pages_punch(struct shmb_arena *a, uint64_t start, uint64_t n)
 {
-	char *addr;
-	uint64_t len;
 	if (atomic_load(&a->frozen))
 		return false;
 	int err = sys_punch(unit_addr(a, start), n << UNIT_SHIFT);
-	if (!err && hint_find(a->map_bits, start, start + n, true) < start + n) {
-		hint_fill(a->map_bits, start, n, false);
-		map_range(a, start, n, &addr, &len);
-		err = sys_punch(addr, len);
-	}
+	if (!err)
+		err = table_punch(a, start, n, a->map_bits, a->blocks);
+	if (!err)
+		err = table_punch(a, start, n, a->tag_bits, a->tags);
 	return !err;
 }
 

@@ -7,29 +7,23 @@
 #include "engine.h"
 #include "format.h"
 #include "out.h"
-#include "preload_api.h"
+#include "ruling.h"
 #include "sys.h"
 #include "view.h"
 
 #include <string.h>
 
-struct shown_rule {
-	char text[RULE_TEXT];
-	uint64_t hits, bytes, fallbacks;
-	bool places;
-};
-
-struct tally {
+struct sums {
 	struct {
 		uint64_t live, cached, stray;
 	} classes[CLASSES + 1]; /* the last: runs of units */
 	uint64_t live_bytes, cached_bytes, stray_bytes, large_bytes;
 	uint64_t units[SPAN_KINDS], dirty, orphaned;
 	uint64_t boxes[BOX_STATES], named;
-	struct shown_rule rules[RULES];
+	struct ruling ruling;
 };
 
-static void count_small(const uint64_t counts[256], struct tally *t)
+static void count_small(const uint64_t counts[256], struct sums *t)
 {
 	for (unsigned byte = 0; byte < 256; byte++) {
 		enum block_state state = block_state_of((uint8_t)byte);
@@ -50,52 +44,23 @@ static void count_small(const uint64_t counts[256], struct tally *t)
 	}
 }
 
-static void count_large(const struct view *v, struct tally *t)
+static void count_large(const struct view *v, struct sums *t)
 {
-	for (uint64_t u = 0; u < v->ready; u++) {
-		span_t w = v->spans[u];
-		if (span_kind_of(w) != SPAN_HEAD || !span_aux(w) || span_aux(w) > v->ready - u)
-			continue;
-		t->classes[CLASSES].live++;
-		t->large_bytes += span_aux(w) << UNIT_SHIFT;
-		u += span_aux(w) - 1;
+	for (uint64_t u = 0, n; u < v->ready; u += n ? n : 1) {
+		n = view_large(v, u);
+		t->classes[CLASSES].live += n != 0;
+		t->large_bytes += n << UNIT_SHIFT;
 	}
 	t->live_bytes += t->large_bytes;
 }
 
-/* What the hot path placed, thread by thread, goes to the rule of its class. */
-static void count_hot(const struct view *v, const struct thread_shm *r, struct tally *t)
-{
-	for (unsigned c = 0; c < CLASSES; c++) {
-		unsigned rule = v->rules->of_class[c];
-		if (rule >= v->rules_n)
-			continue;
-		t->rules[rule].hits += r->hits[c];
-		t->rules[rule].bytes += r->hits[c] * class_size(c);
-	}
-}
-
-static void count_rules(const struct view *v, struct tally *t)
-{
-	for (unsigned i = 0; i < v->rules_n; i++) {
-		const struct rule_shm *from = &v->rules->rules[i];
-		t->rules[i] = (struct shown_rule){.hits = atomic_load(&from->hits),
-		                                  .bytes = atomic_load(&from->bytes),
-		                                  .fallbacks = atomic_load(&from->fallbacks),
-		                                  .places = from->places};
-		memcpy(t->rules[i].text, from->text, RULE_TEXT - 1);
-	}
-	for (unsigned i = 0; i < v->threads_n && v->rules_n; i++)
-		count_hot(v, &v->threads[i], t);
-}
-
-static int count(const struct view *v, int fd, struct tally *t)
+static int count(const struct view *v, int fd, struct sums *t)
 {
 	uint64_t counts[256];
-	int err = view_count_blocks(v, fd, counts);
+	memset(t, 0, sizeof *t);
+	int err = ruling_look(&t->ruling, v, fd, counts);
 	if (err)
 		return err;
-	memset(t, 0, sizeof *t);
 	for (uint64_t u = 0; u < v->ready; u++) {
 		enum span_kind k = span_kind_of(v->spans[u]);
 		t->units[k < SPAN_KINDS ? k : SPAN_TAKING]++;
@@ -108,7 +73,6 @@ static int count(const struct view *v, int fd, struct tally *t)
 		t->boxes[s < BOX_STATES ? s : BOX_HALF]++;
 		t->named += s != BOX_FREE && atomic_load(&v->boxes[i].name);
 	}
-	count_rules(v, t);
 	count_small(counts, t);
 	count_large(v, t);
 	return 0;
@@ -131,7 +95,7 @@ static void text_slots(const struct out *o, const struct view *v)
 	}
 }
 
-static void text_classes(const struct out *o, const struct tally *t)
+static void text_classes(const struct out *o, const struct sums *t)
 {
 	char a[24];
 	out_print(o, "\n  %10s %12s %12s %10s %12s\n", "size", "live", "cached", "stray", "live bytes");
@@ -145,7 +109,7 @@ static void text_classes(const struct out *o, const struct tally *t)
 		          out_bytes(a, t->large_bytes));
 }
 
-static void text_boxes(const struct out *o, const struct view *v, const struct tally *t)
+static void text_boxes(const struct out *o, const struct view *v, const struct sums *t)
 {
 	out_print(o, "  boxes      %12lu owned, %lu kept, %lu on the way, %lu left by the dead; %lu have names\n",
 	          (unsigned long)t->boxes[BOX_READY], (unsigned long)t->boxes[BOX_KEPT],
@@ -157,25 +121,7 @@ static void text_boxes(const struct out *o, const struct view *v, const struct t
 	          (unsigned long)atomic_load(&v->h.boxes_raw));
 }
 
-/* A rule's text may be a file's: what a terminal would obey is not printed. */
-static const char *printable(char *text)
-{
-	for (char *c = text; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = *c == '\t' ? ' ' : '?';
-	return text;
-}
-
-static void text_rules(const struct out *o, struct shown_rule *rules, unsigned n)
-{
-	char a[24];
-	out_print(o, "\n  %12s %12s %10s  %s\n", "hits", "bytes", "fallbacks", "rule");
-	for (unsigned i = 0; i < n; i++)
-		out_print(o, "  %12lu %12s %10lu  %s\n", (unsigned long)rules[i].hits, out_bytes(a, rules[i].bytes),
-		          (unsigned long)rules[i].fallbacks, printable(rules[i].text));
-}
-
-static void text_print(const struct out *o, const char *name, const struct view *v, struct tally *t)
+static void text_print(const struct out *o, const char *name, const struct view *v, struct sums *t)
 {
 	char a[24], b[24], c[24], d[24];
 	uint64_t blocks = 0;
@@ -196,8 +142,8 @@ static void text_print(const struct out *o, const char *name, const struct view 
 	          (unsigned long)atomic_load(&v->h.fallbacks));
 	text_boxes(o, v, t);
 	text_slots(o, v);
-	if (v->rules_n)
-		text_rules(o, t->rules, v->rules_n);
+	if (t->ruling.n)
+		ruling_text(o, &t->ruling);
 	text_classes(o, t);
 }
 
@@ -226,7 +172,7 @@ static void json_slots(const struct out *o, const struct view *v)
 	out_print(o, "],");
 }
 
-static void json_classes(const struct out *o, const struct tally *t)
+static void json_classes(const struct out *o, const struct sums *t)
 {
 	out_print(o, "\"classes\":[");
 	for (unsigned c = 0; c < CLASSES; c++)
@@ -238,7 +184,7 @@ static void json_classes(const struct out *o, const struct tally *t)
 	json_number(o, "bytes", t->large_bytes, "}");
 }
 
-static void json_boxes(const struct out *o, const struct view *v, const struct tally *t)
+static void json_boxes(const struct out *o, const struct view *v, const struct sums *t)
 {
 	out_print(o, "\"boxes\":{");
 	json_number(o, "owned", t->boxes[BOX_READY], ",");
@@ -251,21 +197,7 @@ static void json_boxes(const struct out *o, const struct view *v, const struct t
 	json_number(o, "raw", atomic_load(&v->h.boxes_raw), "},");
 }
 
-static void json_rules(const struct out *o, const struct shown_rule *rules, unsigned n)
-{
-	out_print(o, "\"rules\":[");
-	for (unsigned i = 0; i < n; i++) {
-		out_print(o, "%s{\"rule\":", i ? "," : "");
-		out_json_string(o, rules[i].text);
-		out_print(o, ",\"places\":%s,", rules[i].places ? "true" : "false");
-		json_number(o, "hits", rules[i].hits, ",");
-		json_number(o, "bytes", rules[i].bytes, ",");
-		json_number(o, "fallbacks", rules[i].fallbacks, "}");
-	}
-	out_print(o, "]");
-}
-
-static void json_print(const struct out *o, const char *name, const struct view *v, const struct tally *t)
+static void json_print(const struct out *o, const char *name, const struct view *v, const struct sums *t)
 {
 	out_print(o, "{\"schema\":1,\"region\":");
 	out_json_string(o, name);
@@ -287,7 +219,7 @@ static void json_print(const struct out *o, const char *name, const struct view 
 	json_number(o, "recoveries", atomic_load(&v->h.recoveries), ",");
 	json_number(o, "enomem", atomic_load(&v->h.enomem), ",");
 	json_number(o, "fallbacks", atomic_load(&v->h.fallbacks), ",");
-	json_rules(o, t->rules, v->rules_n);
+	ruling_json(o, &t->ruling);
 	out_print(o, ",");
 	json_boxes(o, v, t);
 	json_slots(o, v);
@@ -296,7 +228,7 @@ static void json_print(const struct out *o, const char *name, const struct view 
 
 /* ---- entry points ------------------------------------------------------------------- */
 
-static void print(const struct out *o, const char *name, struct view *v, struct tally *t, const char *opts,
+static void print(const struct out *o, const char *name, struct view *v, struct sums *t, const char *opts,
                   struct shmb_arena *mine)
 {
 	bool json = opts && strchr(opts, 'J');
@@ -319,7 +251,7 @@ static void print(const struct out *o, const char *name, struct view *v, struct 
 static int print_fd(const struct out *o, const char *name, int fd, const char *opts, struct shmb_arena *mine)
 {
 	struct view v;
-	struct tally t;
+	struct sums t;
 	int err = view_open_tables(&v, fd);
 	if (!err) {
 		err = count(&v, fd, &t);
@@ -329,25 +261,6 @@ static int print_fd(const struct out *o, const char *name, int fd, const char *o
 	}
 	sys_close(fd);
 	return err;
-}
-
-void preload_rules_print(const struct preload_rule *rules, unsigned n, shmb_write_cb *write, void *opaque, bool json)
-{
-	struct out o = {write, opaque};
-	struct shown_rule shown[RULES];
-	memset(shown, 0, sizeof shown);
-	for (unsigned i = 0; i < n && i < RULES; i++) {
-		memcpy(shown[i].text, rules[i].text, rules[i].len < RULE_TEXT ? rules[i].len : RULE_TEXT - 1);
-		shown[i].hits = rules[i].hits;
-		shown[i].bytes = rules[i].bytes;
-		shown[i].places = rules[i].places;
-	}
-	out_print(&o, json ? "{\"schema\":1,\"dry_run\":true," : "dry run: nothing was placed\n");
-	if (json)
-		json_rules(&o, shown, n);
-	else
-		text_rules(&o, shown, n);
-	out_print(&o, json ? "}\n" : "");
 }
 
 int shmb_stats_print(shmb_arena *a, shmb_write_cb *write, void *opaque, const char *opts)

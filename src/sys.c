@@ -7,6 +7,7 @@
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <linux/userfaultfd.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -99,6 +101,20 @@ int sys_close(int fd)
 	return err;
 }
 
+int sys_dup(int fd, int floor, int *out)
+{
+	int got = -1;
+	int err = RESULT(got = fcntl(fd, F_DUPFD_CLOEXEC, floor));
+	*out = got;
+	return err;
+}
+
+int sys_close_but(int fd)
+{
+	int err = fd > 0 ? RESULT(syscall(SYS_close_range, 0, (unsigned)fd - 1, 0)) : 0;
+	return err ? err : RESULT(syscall(SYS_close_range, (unsigned)fd + 1, UINT_MAX, 0));
+}
+
 int sys_fstat(int fd, struct stat *st)
 {
 	return RESULT(fstat(fd, st));
@@ -165,6 +181,20 @@ int sys_pwrite(int fd, const void *buf, size_t len, uint64_t off)
 		int err = RESULT(n = pwrite(fd, (const char *)buf + done, len - done, (off_t)(off + done)));
 		if (err)
 			return err;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+int sys_write(int fd, const void *buf, size_t len)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t n = -1;
+		int err = RESULT(n = write(fd, (const char *)buf + done, len - done));
+		if (err)
+			return err;
+		if (n == 0)
+			return EIO;
 		done += (size_t)n;
 	}
 	return 0;
@@ -258,15 +288,33 @@ int sys_map_again(void *addr, uint64_t len, void **out)
 	void *got = mremap(addr, 0, len, MREMAP_MAYMOVE);
 	int err = got == MAP_FAILED ? errno : mprotect(got, len, PROT_READ | PROT_WRITE) ? errno : 0;
 	if (err && got != MAP_FAILED)
-		(void)munmap(got, len);
+		(void)sys_unmap(got, len);
 	errno = saved;
 	*out = err ? NULL : got;
 	return err;
 }
 
+int sys_move(void *from, uint64_t len, void *to)
+{
+	int saved = errno;
+	void *got = to == from ? mremap(from, len, len, 0) : mremap(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	int err = got == MAP_FAILED ? errno : 0;
+	errno = saved;
+	return err;
+}
+
+/*
+ * Refused where a part of a mapping would go and there are as many as a
+ * process may have. Nothing in its place gives back what it holds: memory, a
+ * file, the lock behind a file.
+ */
 int sys_unmap(void *addr, uint64_t len)
 {
-	return RESULT(munmap(addr, len));
+	void *at;
+	int err = RESULT(munmap(addr, len));
+	if (err && !sys_map(addr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0, &at))
+		err = 0;
+	return err;
 }
 
 int sys_protect(void *addr, uint64_t len, int prot)
@@ -284,6 +332,11 @@ int sys_wipeonfork(void *addr, uint64_t len)
 	return RESULT(advise(addr, len, MADV_WIPEONFORK));
 }
 
+void sys_hugepages(void *addr, uint64_t len)
+{
+	(void)RESULT(advise(addr, len, MADV_HUGEPAGE));
+}
+
 int sys_barrier(bool quick)
 {
 	return RESULT(syscall(SYS_membarrier, quick ? MEMBARRIER_CMD_GLOBAL_EXPEDITED : MEMBARRIER_CMD_GLOBAL, 0, 0));
@@ -298,6 +351,11 @@ int sys_populate(void *addr, uint64_t len)
 {
 	int err = RESULT(advise(addr, len, MADV_POPULATE_WRITE));
 	return err == EFAULT ? ENOMEM : err; /* EFAULT stands for the SIGBUS that a touch would have been */
+}
+
+void sys_discard(void *addr, uint64_t len)
+{
+	(void)RESULT(advise(addr, len, MADV_DONTNEED));
 }
 
 int sys_punch(void *addr, uint64_t len)
@@ -398,6 +456,47 @@ pid_t sys_pid(void)
 pid_t sys_tid(void)
 {
 	return gettid();
+}
+
+unsigned sys_processors(unsigned otherwise)
+{
+	cpu_set_t set; /* sysconf() would read a file */
+	return RESULT(sched_getaffinity(0, sizeof set, &set)) ? otherwise : (unsigned)CPU_COUNT(&set);
+}
+
+void sys_yield(void)
+{
+	(void)sched_yield();
+}
+
+/* ---- processes ------------------------------------------------------------------- */
+
+int sys_fork(pid_t *child)
+{
+	int saved = errno;
+	*child = _Fork();
+	int err = *child < 0 ? errno : 0;
+	errno = saved;
+	return err;
+}
+
+int sys_wait(pid_t child, int *status)
+{
+	return RESULT(waitpid(child, status, 0));
+}
+
+void sys_session(void)
+{
+	(void)RESULT(setsid());
+}
+
+void sys_become_server(const char *name)
+{
+	sigset_t all;
+	sigfillset(&all);
+	(void)RESULT(sigprocmask(SIG_SETMASK, &all, NULL));
+	(void)RESULT(prctl(PR_SET_NAME, name));
+	(void)RESULT(chdir("/"));
 }
 
 void sys_copy_text(char *out, size_t len, const char *text)

@@ -17,6 +17,8 @@ int sys_open(const char *path, int flags, mode_t mode, int *fd);
 /* A new description of the same file. path, or NULL: where it can be found, by a shorter way than /proc. */
 int sys_reopen(int fd, const char *path, int flags, int *out);
 int sys_close(int fd);
+int sys_dup(int fd, int floor, int *out); /* at a number from `floor` up */
+int sys_close_but(int fd);                /* every descriptor but this one */
 int sys_fstat(int fd, struct stat *st);
 int sys_stat(const char *path, struct stat *st);
 int sys_stat_in(int dir, const char *name, struct stat *st);
@@ -28,6 +30,7 @@ int sys_link(int fd, const char *path); /* names an O_TMPFILE */
 int sys_unlink(const char *path);
 int sys_unlink_in(int dir, const char *name);
 int sys_pwrite(int fd, const void *buf, size_t len, uint64_t off); /* all of it */
+int sys_write(int fd, const void *buf, size_t len);                /* all of it */
 int sys_pread(int fd, void *buf, size_t len, uint64_t off);        /* all of it; EIO if short */
 int sys_seek_data(int fd, uint64_t off, uint64_t *data);           /* ENXIO: none beyond */
 int sys_seek_hole(int fd, uint64_t off, uint64_t *hole);
@@ -40,10 +43,13 @@ int sys_map(void *want, uint64_t len, int prot, int flags, int fd, uint64_t off,
 /* The same, but no page is made before it is touched, even where all of the process's memory is locked. */
 int sys_map_lazily(void *want, uint64_t len, int prot, int flags, int fd, uint64_t off, void **addr);
 int sys_map_again(void *addr, uint64_t len, void **out); /* of a shared mapping a second one, to read and write */
-int sys_unmap(void *addr, uint64_t len);
+/* To `to`, in place of what is mapped there. to == from: only whether it might be. */
+int sys_move(void *from, uint64_t len, void *to);
+int sys_unmap(void *addr, uint64_t len); /* or puts nothing in its place, if it has to be */
 int sys_protect(void *addr, uint64_t len, int prot);
 int sys_dontfork(void *addr, uint64_t len);
 int sys_wipeonfork(void *addr, uint64_t len);
+void sys_hugepages(void *addr, uint64_t len); /* a wish */
 /*
  * Every thread that runs anywhere passes a full memory barrier: takes 10 ms and
  * more. quick: those of processes that registered do, in microseconds.
@@ -52,6 +58,7 @@ int sys_wipeonfork(void *addr, uint64_t len);
 int sys_barrier(bool quick);
 int sys_barrier_register(void);
 int sys_populate(void *addr, uint64_t len); /* ENOMEM: the file system is full */
+void sys_discard(void *addr, uint64_t len); /* private memory: the pages go, the mapping stays */
 int sys_punch(void *addr, uint64_t len);    /* gives the pages back; reads zero afterwards */
 
 /*
@@ -81,6 +88,15 @@ static inline void cpu_relax(void)
 
 pid_t sys_pid(void);
 pid_t sys_tid(void);
+unsigned sys_processors(unsigned otherwise); /* that this process may use */
+void sys_yield(void);
+
+/* A child that no fork handler hears of: it makes system calls, no others. */
+int sys_fork(pid_t *child);
+int sys_wait(pid_t child, int *status);
+void sys_session(void);                   /* a session of its own */
+void sys_become_server(const char *name); /* deaf to signals, in the root directory, under that name */
+
 void sys_copy_text(char *out, size_t len, const char *text); /* cut to what fits; snprintf reads much code */
 unsigned sys_threads(void); /* of this process; 0: not known */
 void sys_process_name(char *out, size_t len); /* for people only */

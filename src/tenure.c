@@ -96,6 +96,26 @@ void hold_leave(struct shmb_arena *a)
 	atomic_fetch_sub(&own_slot(a)->busy, 1);
 }
 
+/*
+ * The same without a locked instruction, in the thread's own record. That the
+ * store comes before the load is the evictor's doing: its barrier between its
+ * word and its look.
+ */
+bool hold_try_own(struct shmb_arena *a, struct thread_shm *r, holder_t hold)
+{
+	atomic_store_explicit(&r->busy, 1, memory_order_relaxed);
+	atomic_signal_fence(memory_order_seq_cst);
+	if (likely(atomic_load_explicit(&own_slot(a)->hold, memory_order_acquire) == (hold & GEN_MASK) << 1))
+		return true;
+	hold_leave_own(r);
+	return false;
+}
+
+void hold_leave_own(struct thread_shm *r)
+{
+	atomic_store_explicit(&r->busy, 0, memory_order_release);
+}
+
 static void hold_renew(struct shmb_arena *a)
 {
 	setup_lock();

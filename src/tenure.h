@@ -22,6 +22,10 @@ void hold_enter(struct shmb_arena *a);
 bool hold_try(struct shmb_arena *a);
 void hold_leave(struct shmb_arena *a);
 
+/* For a thread whose record `r` was taken under `hold`: false where that is not the process's any more, or being taken. */
+bool hold_try_own(struct shmb_arena *a, struct thread_shm *r, holder_t hold);
+void hold_leave_own(struct thread_shm *r);
+
 /* Ends it: what it held is recovered at once, as if the process had died. */
 void tenure_end(struct shmb_arena *a);
 

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64, PARTS = 9 };
+enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64, PARTS = 11 };
 
 bool view_is_path(const char *name)
 {
@@ -80,7 +80,8 @@ static unsigned parts_of(struct view *v, struct part parts[PARTS])
 	v->mags_n = (uint32_t)least(atomic_load(&v->h.mags_ready), MAGS);
 	v->boxes_n = (uint32_t)least(atomic_load(&v->h.boxes_ready), BOXES);
 	v->names_n = atomic_load(&v->h.names_ready) ? NAME_BUCKETS * NAMES_PER_BUCKET : 0;
-	v->rules_n = (uint32_t)least(atomic_load(&v->h.rules), RULES);
+	v->rules_n = (uint32_t)least(atomic_load(&v->h.rules), RULE_ENTRIES);
+	uint64_t tagged = v->rules_n ? v->ready : 0;
 	parts[n++] = (struct part){offsetof(struct view, spans), l->spans, v->ready * sizeof(span_t)};
 	parts[n++] = (struct part){offsetof(struct view, pages), l->pages, v->ready * UNIT_PAGES * sizeof(page_t)};
 	parts[n++] = (struct part){offsetof(struct view, depots), l->depots, CLASSES * sizeof(struct depot_shm)};
@@ -89,7 +90,10 @@ static unsigned parts_of(struct view *v, struct part parts[PARTS])
 	parts[n++] = (struct part){offsetof(struct view, mags), l->mags, v->mags_n * sizeof(struct mag_shm)};
 	parts[n++] = (struct part){offsetof(struct view, boxes), l->boxes, v->boxes_n * sizeof(struct box_shm)};
 	parts[n++] = (struct part){offsetof(struct view, names), l->names, v->names_n * sizeof(struct name_shm)};
-	parts[n++] = (struct part){offsetof(struct view, rules), l->rules, v->rules_n ? sizeof(struct rules_shm) : 0};
+	parts[n++] = (struct part){offsetof(struct view, unit_tags), l->unit_tags, tagged};
+	parts[n++] = (struct part){offsetof(struct view, tag_bits), l->tag_bits, round_up(tagged, 64) / 8};
+	parts[n++] = (struct part){offsetof(struct view, rules), l->rules,
+	                           v->rules_n ? offsetof(struct rules_shm, rules[v->rules_n]) : 0};
 	return n;
 }
 
@@ -138,7 +142,25 @@ static void count_bytes(const uint8_t *map, uint64_t len, uint64_t counts[2][256
 	}
 }
 
-int view_count_blocks(const struct view *v, int fd, uint64_t counts[256])
+/* The tags of those units of a batch that have any. */
+static int tell_tags(const struct view *v, int fd, uint64_t unit, uint64_t n, const uint8_t *blocks,
+                     const struct view_tags *to)
+{
+	uint8_t tags[UNIT_GRAINS];
+	for (uint64_t u = unit; u < unit + n; u++, blocks += UNIT_GRAINS) {
+		if (!v->rules_n || !(v->tag_bits[u / 64] >> u % 64 & 1))
+			continue;
+		int err = sys_pread(fd, tags, sizeof tags, v->lay.tags + u * UNIT_GRAINS);
+		if (err)
+			return err;
+		for (unsigned i = 0; i < UNIT_GRAINS; i++)
+			if (tags[i] && block_state_of(blocks[i]) == BLOCK_LIVE && block_class(blocks[i]) < CLASSES)
+				to->each(to->ctx, block_class(blocks[i]), tags[i]);
+	}
+	return 0;
+}
+
+int view_count_blocks(const struct view *v, int fd, uint64_t counts[256], const struct view_tags *tags)
 {
 	uint64_t two[2][256] = {{0}};
 	void *buffer;
@@ -151,6 +173,8 @@ int view_count_blocks(const struct view *v, int fd, uint64_t counts[256])
 			err = read_blocks(v, fd, u, n, buffer);
 		if (!err)
 			count_bytes(buffer, n * UNIT_GRAINS, two);
+		if (!err && tags)
+			err = tell_tags(v, fd, u, n, buffer, tags);
 		u += n ? n : 1;
 	}
 	sys_unmap(buffer, BATCH_UNITS * UNIT_GRAINS);
@@ -231,6 +255,12 @@ int32_t view_holder_pid(const struct view *v, holder_t h)
 	return view_holder_live(v, h) ? atomic_load(&v->slots[holder_slot(h)].pid) : 0;
 }
 
+uint64_t view_large(const struct view *v, uint64_t unit)
+{
+	span_t w = v->spans[unit];
+	return span_kind_of(w) == SPAN_HEAD && span_aux(w) <= v->ready - unit ? span_aux(w) : 0;
+}
+
 struct walk {
 	const struct view *v;
 	int (*each)(void *ctx, const struct view_block *b);
@@ -264,19 +294,19 @@ static int walk_small(const struct walk *w, uint64_t unit)
 int view_each_block(const struct view *v, int (*each)(void *ctx, const struct view_block *b), void *ctx)
 {
 	struct walk w = {v, each, ctx};
+	uint64_t n;
 	int stop = 0;
 	for (uint64_t u = 0; u < v->ready && !stop; u++) {
-		span_t s = v->spans[u];
 		if (is_small(v, u)) {
 			stop = walk_small(&w, u);
-		} else if (span_kind_of(s) == SPAN_HEAD && span_aux(s) && span_aux(s) <= v->ready - u) {
+		} else if ((n = view_large(v, u))) {
 			struct view_block b = {.off = u << UNIT_SHIFT,
-			                       .size = span_aux(s) << UNIT_SHIFT,
+			                       .size = n << UNIT_SHIFT,
 			                       .state = BLOCK_LIVE,
 			                       .class = CLASSES,
-			                       .holder = span_holder(s)};
+			                       .holder = span_holder(v->spans[u])};
 			stop = each(ctx, &b);
-			u += span_aux(s) - 1;
+			u += n - 1;
 		}
 	}
 	return stop;

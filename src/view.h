@@ -23,7 +23,9 @@ struct view {
 	struct mag_shm *mags;
 	struct box_shm *boxes;
 	struct name_shm *names;
-	struct rules_shm *rules; /* where rules_n is not 0 */
+	struct rules_shm *rules; /* where rules_n is not 0: that many entries */
+	uint8_t *unit_tags;      /* here, too, and its bits */
+	uint64_t *tag_bits;
 	uint8_t *blocks; /* of SMALL units; zeros elsewhere, and not all there */
 	void *memory;
 	uint64_t memory_len;
@@ -38,9 +40,17 @@ void view_close(struct view *v);
  * The same without the block map; what that says is read a piece at a time and
  * counted: counts[b] is how many of its bytes in SMALL units are b. Ten million
  * blocks have 40 MB of it, of which a copy would cost mostly page faults.
+ * tags: who is told of each live block among them that has one; NULL: nobody.
  */
+struct view_tags {
+	void (*each)(void *ctx, unsigned class, uint8_t tag);
+	void *ctx;
+};
 int view_open_tables(struct view *v, int fd);
-int view_count_blocks(const struct view *v, int fd, uint64_t counts[256]);
+int view_count_blocks(const struct view *v, int fd, uint64_t counts[256], const struct view_tags *tags);
+
+/* The units of the large block that starts at this one; 0: none does. */
+uint64_t view_large(const struct view *v, uint64_t unit);
 
 /* What a unit, page or slot word says, made safe to use. */
 bool view_holder_live(const struct view *v, holder_t h);

@@ -7,6 +7,7 @@
 #define CRASH_OPS_H
 
 #include "crash_plan.h"
+#include "crash_rules.h"
 #include "evict.h"
 
 struct op {
@@ -595,6 +596,12 @@ static void prepare_evicted_free(void)
 	evicted();
 }
 
+static void prepare_rules(void)
+{
+	begin();
+	prepare_rules_blocks();
+}
+
 #define OP(name, prepare, run) {name, prepare, run, false}
 #define LONG(name, prepare, run) {name, prepare, run, true}
 static const struct op ops[] = {
@@ -634,6 +641,7 @@ static const struct op ops[] = {
 	OP("evict", prepare_evict, run_evict),
 	LONG("evicted-malloc", prepare_evicted_malloc, run_malloc),
 	LONG("evicted-free", prepare_evicted_free, run_free),
+	OP("rules", prepare_rules, run_rules),
 	LONG("close", prepare_close, run_close),
 };
 #undef OP

@@ -8,6 +8,7 @@
 #define CRASH_SURVIVOR_H
 
 #include "crash_plan.h"
+#include "crash_rules.h"
 
 enum { CHECKED_PAIRS = 1000, AT_A_TIME = 48, TRIMS = 4, VERDICT = 400, LIVE_MAX = 4096, SURVIVOR_SECONDS = 30 };
 
@@ -253,6 +254,8 @@ static void survive(bool done, bool whole)
 	int err = shmb_arena_open(plan->name, &opt, &A);
 	EXPECT(!err, "open: %s", shmb_strerror(err));
 	must_be_clean("after recovery");
+	const char *wrong = rules_wrong(done);
+	EXPECT(!wrong, "%s", wrong);
 	if (!whole) {
 		use();
 		must_be_clean("beside the living");

@@ -221,7 +221,7 @@ check_keys() {
 	same "variables named in any page" "$want" "$word"
 	for word in $(function_body set_fork preload/policy.c | grep -oE '"[a-z]+"') \
 		$(function_body set_full preload/policy.c | grep -oE '"[a-z]+"') \
-		$(function_body parse_condition preload/rules.c | grep -oE '"[a-z]+=?"'); do
+		$(function_body parse_condition src/rule.c | grep -oE '"[a-z]+=?"'); do
 		grep -qE "^\.It Cm ${word//\"/}( |$)" "$pages/$shim" || fail "$shim does not tell of $word"
 	done
 	for word in region place; do

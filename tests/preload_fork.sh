@@ -106,6 +106,9 @@ for case in deny deny-threads; do
 	verify "$case: shmbind check of the region afterwards: clean" clean $prefix$pid
 	finish $case
 done
+echo "-- deny, where nothing of that size is placed"
+start deny-clone $prefix "$by_pid" SHMBIND_FORK=deny SHMBIND_PLACE=size=1G..
+finish deny-clone
 for case in ends spawn exec; do
 	echo "-- deny: $case"
 	start $case $prefix "$by_pid" SHMBIND_FORK=deny

@@ -64,6 +64,20 @@ row "three descriptors" region "$as_is" "$helper" nofile
 row "all descriptors in use" region "$as_is" "$helper" nomore
 row "no locked memory" region "ulimit -l 0; $as_is" "$helper" work
 row "a stack of 128 KiB" region "ulimit -s 128; $as_is" "$helper" work
+cat >"$work/refuse.c" <<'EOF'
+#include <dlfcn.h>
+#include <errno.h>
+int __register_atfork(void *prepare, void *parent, void *child, void *object)
+{
+	static int calls;
+	int (*real)(void *, void *, void *, void *) = (int (*)(void *, void *, void *, void *))dlsym(RTLD_NEXT, __func__);
+	return calls++ ? ENOMEM : real(prepare, parent, child, object); /* the first is jemalloc's, which would say so */
+}
+EOF
+"$CC" -D_GNU_SOURCE -shared -fPIC "$work/refuse.c" -o "$work/refuse.so"
+save=$shim shim="$shim $work/refuse.so" # the shim's own way to libc ends there
+row "no memory for a fork handler" heap "$as_is" "$helper" work
+shim=$save
 
 # ---- descriptors ---------------------------------------------------------------------------
 

@@ -225,7 +225,7 @@ while read -r -u 9 -t 60 word && [ "$word" != ready ]; do :; done
 "$tool" stats $name --json >"$work/s.json"
 verify "shmbind stats --json, while the program runs: 7" [ "$(jq -c '.rules[0] | [.rule, .hits, .bytes]' "$work/s.json")" = '["buffers: size=4900..5120",7,35840]' ]
 "$tool" stats $name >"$work/text"
-verify "shmbind stats: a table" grep -qE '^ +7 +35.0 KiB +0  buffers: size=4900..5120$' "$work/text"
+verify "shmbind stats: a table" grep -qE '^ +7 +35.0 KiB +35.0 KiB +[0-9.]+ KiB +0  buffers: size=4900..5120$' "$work/text"
 verify "and a line for each rule, in their order" \
 	[ "$(awk '/fallbacks +rule$/ {on = 1; next} /^$/ {on = 0} on' "$work/text" | grep -oE '(buffers|!size|kept).*')" = "${rules//;/$'\n'}" ]
 exec 8>&-

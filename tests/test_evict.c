@@ -140,12 +140,17 @@ START_TEST(a_busy_one_is_spared)
 	begin(64 * MIB);
 	hoard();
 	holder_t was = hold_of(b);
-	struct entered e = context_enter(b);
-	context_leave(&e);
 	atomic_fetch_add(&b->slots[holder_slot(was)].busy, 1);
 	evict();
 	ck_assert(hold_of(b) == was);
 	atomic_fetch_sub(&b->slots[holder_slot(was)].busy, 1);
+	struct entered e = context_enter(b);
+	context_leave(&e);
+	e = context_enter(b); /* the arena it used last: by the thread's record */
+	ck_assert(e.how == ENTRY_CONTEXT && !e.held && atomic_load(&e.context->shm->busy));
+	evict_elsewhere();
+	ck_assert(hold_of(b) == was);
+	context_leave(&e);
 	evict();
 	ck_assert(hold_of(b) != was);
 	end();

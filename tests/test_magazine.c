@@ -5,6 +5,7 @@
  */
 #include "tests_common.h"
 
+#include "depot.h"
 #include "engine.h"
 #include "magazine.h"
 #include "sys.h"
@@ -146,7 +147,7 @@ static void depot_bounded(shmb_arena *a, unsigned class)
 	ck_assert_uint_ge(atomic_load(&a->depots[class].count) + 1, limit);
 	struct walk w = walk_arena(a, true);
 	ck_assert_uint_eq(w.live, 0);
-	ck_assert_uint_le(w.cached - others, (limit + 2) * rounds);
+	ck_assert_uint_le(w.cached, others + (limit + 2) * rounds); /* less: idle depots of others were emptied meanwhile */
 	ck_assert_uint_eq(w.backlog + w.inbox, 0);
 }
 

@@ -380,7 +380,7 @@ shown() {
 }
 sed -n '/^## Which allocations/,/^## /p' README.md | sed -n '/^```sh$/,/^```$/p' | sed '1d;$d' >"$work/readme.sh"
 shown 'the commands of README.md' "$work/readme.sh"
-verify '  and the rules placed it' grep -qE '^ +1 +[0-9.]+ MiB +0  liblzma[^:]*: site=liblzma' "$work/err"
+verify '  and the rules placed it' grep -qE '^ +1( +[0-9.]+ MiB){3} +0  liblzma[^:]*: site=liblzma' "$work/err"
 verify '  the rule shown there has the form of a rule' \
 	grep -qxE "$(sed -n 's/^\(liblzma.so.5-\)[0-9a-f]*\(: site=liblzma.so.5+0x\)[0-9a-f]*$/\1HEX\2HEX/p' README.md | sed 's/+/\\+/; s/HEX/[0-9a-f]+/g')" "$work/shown/xz.rules"
 grep -E '^\$ shmbind (profile|run .*xz.rules)' docs/man/shmbind.1 | sed 's/^\$ //; s/\\-/-/g' >"$work/page.sh"

@@ -17,7 +17,7 @@ struct verb {
 };
 
 extern const struct verb verb_run, verb_profile, verb_ls, verb_stats, verb_blocks, verb_cat, verb_gc, verb_rm, verb_check,
-	verb_map, verb_save, verb_load, verb_top;
+	verb_map, verb_save, verb_load, verb_top, verb_rules;
 
 /* "shmbind VERB: ..." on stderr. */
 void complain(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct verb *const verbs[] = {&verb_run, &verb_profile, &verb_ls, &verb_top, &verb_stats, &verb_map, &verb_blocks,
-                                           &verb_cat, &verb_check,   &verb_save, &verb_load, &verb_gc, &verb_rm};
+static const struct verb *const verbs[] = {&verb_run,   &verb_profile, &verb_ls,    &verb_top,  &verb_stats,
+                                           &verb_map,   &verb_blocks,  &verb_cat,   &verb_check, &verb_rules,
+                                           &verb_save,  &verb_load,    &verb_gc,    &verb_rm};
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
 static void complain_va(const char *verb, const char *format, va_list ap)

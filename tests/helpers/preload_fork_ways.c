@@ -159,6 +159,20 @@ static void test_deny(void)
 	ready_and_wait();
 }
 
+/* Under a rule for large blocks alone. */
+static void test_deny_clone(void)
+{
+	void *p = kept(malloc(any(100)));
+	pid_t me = getpid(), pid = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+	if (pid == 0) {
+		free(p);
+		free(kept(malloc(any(200))));
+		_exit(readable(kept(malloc(any(300)))) ? 0 : 1);
+	}
+	check(ended(pid) == 0 && there(me), "child by a bare clone: allocates and frees what is not placed");
+	ready_and_wait();
+}
+
 static void test_deny_threads(void)
 {
 	enum { FORKS = 50, THREADS = 3 };
@@ -245,7 +259,7 @@ static void test_daemon(void)
 }
 
 static const struct fork_case cases[] = {
-	{"share", test_share}, {"deny", test_deny}, {"deny-threads", test_deny_threads},
+	{"share", test_share}, {"deny", test_deny}, {"deny-clone", test_deny_clone}, {"deny-threads", test_deny_threads},
 	{"spawn", test_spawn}, {"exec", test_exec}, {"daemon", test_daemon},
 };
 

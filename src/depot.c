@@ -1,0 +1,172 @@
+/*
+ * depot.c - where magazines are that no thread has: the empty ones in a pool,
+ * full ones of each class in its depot.
+ *
+ * The pool's truth is a magazine's holder word, taken by compare-and-swap; the
+ * depot's cells are under a lock that is tried, never waited for, and taken
+ * over from the dead. A magazine is listed where it goes before it leaves where
+ * it was; layout.h says which place then counts.
+ */
+#include "depot.h"
+
+#include "error.h"
+#include "lock.h"
+#include "sys.h"
+
+enum { DEPOT_BYTES = 512 * 1024, DEPOT_TRIES = 64 };
+
+/* ---- the pool ------------------------------------------------------------------- */
+
+static bool pool_commit(struct shmb_arena *a, uint32_t ready)
+{
+	enum { PER_PAGE = PAGE / sizeof(struct mag_shm) };
+	if (ready >= MAGS || sys_populate(&a->mags[ready], PAGE) ||
+	    sys_populate(a->map + ((a->lay.mag_bits + ready / 8) & ~(uint64_t)(PAGE - 1)), PAGE))
+		return false;
+	(void)atomic_compare_exchange_strong(&a->hdr->mags_ready, &ready, ready + PER_PAGE);
+	return true;
+}
+
+struct mag_shm *pool_take(struct tctx *t, unsigned class)
+{
+	struct shmb_arena *a = t->arena;
+	for (uint32_t i = 0;;) {
+		uint32_t ready = atomic_load(&a->hdr->mags_ready);
+		i = (uint32_t)hint_find(a->mag_bits, i, ready, false);
+		if (i >= ready) {
+			if (pool_commit(a, ready))
+				continue;
+			store(&t->shm->transit, 0);
+			return NULL;
+		}
+		struct mag_shm *m = &a->mags[i];
+		uint64_t nobody = 0;
+		store(&t->shm->transit, i + 1);
+		if (atomic_compare_exchange_strong(&m->holder, &nobody, mag_holder(t->number, t->hold))) {
+			hint_set(a->mag_bits, i);
+			m->class = class;
+			m->rounds = class_rounds(class);
+			m->next = 0;
+			return m;
+		}
+		hint_set(a->mag_bits, i);
+		if (!atomic_load(&m->holder))
+			hint_clear(a->mag_bits, i);
+		i++;
+	}
+}
+
+void pool_return(struct shmb_arena *a, struct mag_shm *m)
+{
+	ASSERT(mag_count(m) == 0);
+	store(&m->holder, 0);
+	hint_clear(a->mag_bits, (uint64_t)(m - a->mags));
+}
+
+void pool_resync(struct shmb_arena *a)
+{
+	uint32_t ready = atomic_load(&a->hdr->mags_ready);
+	for (uint32_t i = 0; i < ready && i < MAGS; i++) {
+		if (!hint_get(a->mag_bits, i) || atomic_load(&a->mags[i].holder))
+			continue;
+		hint_clear(a->mag_bits, i);
+		if (atomic_load(&a->mags[i].holder))
+			hint_set(a->mag_bits, i);
+	}
+}
+
+struct mag_shm *mag_checked(const struct shmb_arena *a, uint32_t number, unsigned class)
+{
+	if (!number || number > atomic_load(&a->hdr->mags_ready) || number > MAGS)
+		return NULL;
+	struct mag_shm *m = &a->mags[number - 1];
+	uint32_t n = atomic_load_explicit(&m->count, memory_order_acquire); /* who set it wrote the rest first */
+	if (m->class != class || m->rounds != class_rounds(class) || n == 0 || n > m->rounds)
+		return NULL;
+	for (uint32_t i = 0; i < n; i++)
+		if (m->entries[i] / GRAINS_PER_UNIT >= units_ready(a))
+			return NULL;
+	return m;
+}
+
+/* ---- depot ------------------------------------------------------------------------ */
+
+bool depot_lock(struct shmb_arena *a, unsigned class)
+{
+	_Atomic holder_t *lock = &a->depots[class].lock;
+	holder_t h = atomic_load(&a->holder);
+	for (unsigned i = 0; i < DEPOT_TRIES; i++) {
+		holder_t nobody = 0;
+		if (atomic_compare_exchange_strong(lock, &nobody, h ? h : a->recover_as)) {
+			rank_enter(RANK_DEPOT);
+			return true;
+		}
+		cpu_relax();
+	}
+	return false;
+}
+
+void depot_unlock(struct shmb_arena *a, unsigned class)
+{
+	store(&a->depots[class].lock, 0);
+	rank_leave(RANK_DEPOT);
+}
+
+uint32_t depot_limit(unsigned class)
+{
+	uint32_t n = DEPOT_BYTES / (class_size(class) * class_rounds(class));
+	return n > DEPOT_CELLS ? DEPOT_CELLS : n;
+}
+
+uint32_t depot_count(const struct depot_shm *d)
+{
+	uint32_t n = atomic_load_explicit(&d->count, memory_order_relaxed);
+	return n < DEPOT_CELLS ? n : DEPOT_CELLS;
+}
+
+bool depot_lists(const struct shmb_arena *a, unsigned class, uint32_t number)
+{
+	const struct depot_shm *d = &a->depots[class];
+	for (uint32_t i = 0, n = depot_count(d); i < n; i++)
+		if (atomic_load(&d->cells[i]) == number)
+			return true;
+	return false;
+}
+
+bool depot_push(struct shmb_arena *a, struct mag_shm *m, uint32_t limit)
+{
+	struct depot_shm *d = &a->depots[m->class];
+	if (depot_count(d) >= limit || !depot_lock(a, m->class))
+		return false;
+	uint32_t n = depot_count(d);
+	if (n < limit) {
+		store(&d->cells[n], mag_number(a, m));
+		store(&d->count, n + 1);
+		atomic_store_explicit(&d->used_ms, (uint32_t)sys_coarse_ms(), memory_order_relaxed);
+	}
+	depot_unlock(a, m->class);
+	return n < limit;
+}
+
+struct mag_shm *depot_pop(struct tctx *t, unsigned class, bool use)
+{
+	struct shmb_arena *a = t->arena;
+	struct depot_shm *d = &a->depots[class];
+	struct mag_shm *m = NULL;
+	if (!depot_count(d) || !depot_lock(a, class))
+		return NULL;
+	uint32_t n = depot_count(d);
+	if (n) {
+		uint32_t number = atomic_load(&d->cells[n - 1]);
+		m = mag_checked(a, number, class);
+		if (m) {
+			store(&m->holder, mag_holder(t->number, t->hold));
+			store(&t->shm->transit, number);
+		}
+		store(&d->count, n - 1);
+		if (use)
+			atomic_store_explicit(&d->used_ms, (uint32_t)sys_coarse_ms(), memory_order_relaxed);
+	}
+	depot_unlock(a, class);
+	return m;
+}
