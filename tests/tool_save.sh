@@ -117,6 +117,13 @@ if [ -n "$SAN" ]; then
 	rows_hold
 	exit
 fi
+"$tool" run --region ${prefix}ruled --keep --log 0 --place 'a: size=100..200 sample=1/2;b: size=100..300;c: size=64K..' -- \
+	/usr/bin/python3 -c 'import os; x = [bytearray(n) for n in [150, 250, 100000] * 2000]; os._exit(0)'
+run save ${prefix}ruled "$work/ruled"
+run load "$work/ruled" ${prefix}ruled2
+ruled() { "$tool" stats "$1" --json | jq -c '[.rules, .classes, .live_bytes]'; }
+verify "of a program with rules: these, and what lives of each, in the file and in what is loaded" eval '
+	[ "$(ruled "$work/ruled")" = "$(ruled ${prefix}ruled)" ] && [ "$(ruled ${prefix}ruled2)" = "$(ruled ${prefix}ruled)" ] && [ "$(ruled ${prefix}ruled | jq ".[0][2].hits")" -ge 2000 ]'
 cat >"$work/churn.py" <<'END'
 import ctypes, random, sys
 lib = ctypes.CDLL(sys.argv[1])
