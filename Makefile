@@ -41,7 +41,7 @@ LAYER_3 := arena slot lock span page
 LAYER_4 := engine orphan ref misuse tally admit
 LAYER_5 := context depot magazine boxes directory recover evict tenure rules
 LAYER_6 := large heap follow box handle freeze snapshot absent zero
-LAYER_7 := out view ruling ruler stats info check
+LAYER_7 := out view ruling ruler stats info check save
 LAYERS := $(LAYER_0) $(LAYER_1) $(LAYER_2) $(LAYER_3) $(LAYER_4) $(LAYER_5) $(LAYER_6) $(LAYER_7)
 
 SRC := $(wildcard src/*.c)
@@ -143,9 +143,10 @@ $(PRELOAD_SO): $(OBJ) $(PRELOAD_OBJ) $(JE_LIB) preload/preload.map
 $(BUILD)/libshmbind-malloc.so: $(PRELOAD_SO)
 	$(Q)ln -sf libshmbind-preload.so $@
 
+CLI_LIBS := -lsmartcols -ldw -ljson-c -lncursesw -ltinfo
 $(CLI): $(CLI_OBJ) $(LIB_A)
 	$(say) LD $@
-	$(Q)$(CC) $(ALL_LDFLAGS) $(CLI_OBJ) $(LIB_A) -lsmartcols -ldw -lm -o $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $(CLI_OBJ) $(LIB_A) $(CLI_LIBS) -lm -o $@
 
 # Linked, not preloaded: its malloc is the shim.
 $(BUILD)/examples/drop_in: $(BUILD)/examples/drop_in.o $(BUILD)/libshmbind-malloc.so
@@ -193,7 +194,7 @@ $(BUILD)/tests/fuzz/cli_main.o: $(BUILD)/src/cli/main.o
 	@mkdir -p $(@D)
 	$(Q)objcopy --redefine-sym main=shmbind_main $< $@
 $(BUILD)/tests/fuzz/words: $(FUZZ_CLI) $(addprefix $(BUILD)/preload/,rules.o site.o symbols.o)
-$(BUILD)/tests/fuzz/words: private FUZZ_LIBS := -lsmartcols -ldw -ldl -Wl,--wrap=fork
+$(BUILD)/tests/fuzz/words: private FUZZ_LIBS := $(CLI_LIBS) -ldl -Wl,--wrap=fork
 FUZZ_MAIN := $(if $(FUZZ),,$(BUILD)/tests/fuzz/replay.o)
 FUZZ_LDFLAGS := $(if $(FUZZ),$(FUZZ_SANITIZERS))
 REPLAYS := $(FUZZERS:%=$(BUILD)/tests/fuzz/%)

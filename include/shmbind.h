@@ -358,6 +358,9 @@ int shmb_stats_print(shmb_arena *a, shmb_write_cb *write, void *opaque, const ch
  * nothing, takes no slot, maps nothing writable, reads no hole (which would
  * allocate it), and believes nothing the region says. Errors: as the opening
  * of a file, SHMB_EFORMAT, SHMB_ECORRUPT.
+ *
+ * A `name` with a slash beyond its first byte, as "./feed" or "/tmp/feed", is the
+ * path of a file, one of shmb_save_name() for instance.
  */
 int shmb_stats_name(const char *name, shmb_write_cb *write, void *opaque, const char *opts);
 
@@ -386,6 +389,25 @@ int shmb_walk_name(const char *name, int (*each)(void *opaque, const shmb_block_
  */
 int shmb_read_name(const char *name, shmb_ref ref, void *buf, size_t len, size_t *got);
 
+/*
+ * Saves the region as a sparse file that the functions above can look at, with
+ * the region's mode. EEXIST: there is such a file. What made and uses the region
+ * is not stopped. *exact (NULL allowed) is 1 where nobody allocated or freed
+ * meanwhile; else the tables are those of a moving heap, as all that looks from
+ * outside sees it, and blocks may have newer or older contents. What programs
+ * write into their blocks meanwhile never shows. A raw region is exact where
+ * nobody has it open.
+ */
+int shmb_save_name(const char *name, const char *path, int *exact);
+
+/*
+ * Makes a region of a saved file: nobody's, kept, with the file's mode, as if
+ * all processes that had it open had died. Its memory is committed. EEXIST;
+ * ENOSPC: no room; SHMB_EFORMAT: of another version. A file that is no arena
+ * becomes a raw region's bytes.
+ */
+int shmb_load_name(const char *path, const char *name);
+
 enum shmb_kind { SHMB_KIND_ARENA = 1, SHMB_KIND_RAW, SHMB_KIND_OTHER };
 enum shmb_owner {
 	SHMB_OWNER_LIVE = 1, /* a process owns it */
@@ -395,7 +417,7 @@ enum shmb_owner {
 };
 
 typedef struct shmb_info {
-	char name[256];
+	char name[256]; /* with its slash; a file's path, cut to what fits */
 	enum shmb_kind kind; /* RAW: made by this library, no header; OTHER: a foreign object */
 	enum shmb_owner owner;
 	int32_t owner_pid;  /* arena: as its own namespace sees it; 0 unknown */

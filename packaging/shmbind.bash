@@ -6,14 +6,16 @@ _shmbind_verbs() { "$1" help 2>/dev/null | sed -n 's/^  \([a-z]\{1,\}\)  *[A-Z].
 # One line an option: --option ARGUMENT WORDS
 _shmbind_options() {
 	"$1" help "$2" 2>/dev/null | sed -n '
-		s/^  \(--[a-z-]*\)  *\([A-Z][A-Z]*\)  *\(SHMBIND_[A-Z]*  *\)\{0,1\}\([a-z]*\(, [a-z]*\)* or [a-z]*\)$/\1 \2 \4/; t words
-		s/^  \(--[a-z-]*\)  *\([A-Z][A-Z]*\)  .*/\1 \2/p; t
+		s/^  \(-[a-z-]*\)  *\([A-Z][A-Z]*\)  *\(SHMBIND_[A-Z]*  *\)\{0,1\}\([a-z]*\(, [a-z]*\)* or [a-z]*\)$/\1 \2 \4/; t words
+		s/^  \(-[a-z-]*\)  *\([A-Z][A-Z]*\)  .*/\1 \2/p; t
 		s/^  \(--[a-z-]*\).*/\1/p; b
 		:words
 		s/,//g; s/ or / /p'
 }
 
 _shmbind_regions() { "$1" ls 2>/dev/null | sed -n 's/^\(\/[^ ]*\) .*/\1/p'; }
+# Where a region is looked at, a saved one may be: a word with a slash inside is a path.
+_shmbind_region_or_file() { case $2 in ?*/*) compgen -f -- "$2" ;; *) _shmbind_regions "$1" ;; esac; }
 _shmbind_refs() { "$1" blocks "$2" 2>/dev/null | sed -n 's/^ *\(0x[0-9a-f]*\) .* live .*/\1/p'; }
 
 # What may follow an option whose argument has this name.
@@ -67,8 +69,11 @@ _shmbind() {
 		return
 	elif [ "$verb" = cat ] && [ "$COMP_CWORD" -eq 3 ]; then
 		offer=$(_shmbind_refs "$tool" "${COMP_WORDS[2]}")
-	elif "$tool" help "$verb" 2>/dev/null | head -1 | grep -q ' NAME'; then
-		offer=$(_shmbind_regions "$tool")
+	elif { [ "$verb" = load ] && [ "$COMP_CWORD" -eq 2 ]; } || { [ "$verb" = save ] && [ "$COMP_CWORD" -eq 3 ]; }; then
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+	elif [ "$verb" != load ] && "$tool" help "$verb" 2>/dev/null | head -1 | grep -q '[ [[]NAME'; then
+		offer=$(_shmbind_region_or_file "$tool" "$cur")
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$offer" -- "$cur")
 }

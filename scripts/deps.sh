@@ -44,6 +44,8 @@ build() {
 	need_file libc6-dev
 	need_file libsmartcols-dev
 	need_file libdw-dev
+	need_file libjson-c-dev
+	need_file libncurses-dev
 }
 tests() {
 	build
@@ -57,8 +59,13 @@ tests() {
 	need jq jq
 	need unshare util-linux
 	need nm binutils
+	need gdb gdb
 	need ps procps
 	need man man-db
+	need_file python3-jsonschema
+	need_file python3-prometheus-client
+	need_file python3-html5lib
+	need_file python3-pyte # a terminal, for the screen of shmbind top
 	need_file python3-numpy # examples/watch_array.py
 	need lua5.4 lua5.4
 	need redis-server redis-server

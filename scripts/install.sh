@@ -29,6 +29,8 @@ tree() {
 	for file in shmbindConfig.cmake shmbindConfigVersion.cmake; do
 		make_file "$file" "$LIBDIR/cmake/shmbind"
 	done
+	put 644 scripts/shmbind-gdb.py "$PREFIX/share/shmbind/shmbind-gdb.py"
+	put 644 docs/stats.schema.json "$PREFIX/share/shmbind/stats.schema.json"
 	put 644 packaging/shmbind.bash "$BASHDIR/shmbind"
 	put 644 packaging/_shmbind "$ZSHDIR/_shmbind"
 	pages

@@ -411,9 +411,11 @@ static void agree(struct faults *kept, const struct faults *again)
 static void report_dead(const struct out *o, const char *name)
 {
 	shmb_info info;
-	if (!shmb_info_name(name, &info) && info.dead)
-		out_print(o, "; the caches of %u dead process%s wait for recovery, by %s", info.dead, info.dead == 1 ? "" : "es",
-		          info.owner == SHMB_OWNER_LIVE || info.owner == SHMB_OWNER_NONE ? "`shmbind gc`" : "the next open");
+	if (shmb_info_name(name, &info) || !info.dead)
+		return;
+	const char *by = info.owner == SHMB_OWNER_LIVE || info.owner == SHMB_OWNER_NONE ? "`shmbind gc`" : "the next open";
+	out_print(o, "; the caches of %u dead process%s wait for recovery, by %s", info.dead, info.dead == 1 ? "" : "es",
+	          view_is_path(name) ? "whoever opens it once it is loaded" : by);
 }
 
 static void report(const struct out *o, const struct check *c, const struct faults *f, const char *name, bool quiet)

@@ -53,7 +53,7 @@ static void info_arena(int fd, const struct header_shm *h, const struct layout *
 	memcpy(out->run, h->run, sizeof out->run);
 }
 
-static int info_fd(int fd, const char *canonical, shmb_info *out)
+static int info_fd(int fd, const char *name, shmb_info *out)
 {
 	struct header_shm h;
 	struct layout l;
@@ -62,7 +62,7 @@ static int info_fd(int fd, const char *canonical, shmb_info *out)
 	if (err)
 		return err;
 	memset(out, 0, sizeof *out);
-	snprintf(out->name, sizeof out->name, "%s", canonical);
+	view_label(name, out->name, sizeof out->name);
 	out->owner = owner_of(fd, &st);
 	out->mode = st.st_mode & 0777;
 	out->uid = st.st_uid;
@@ -80,14 +80,12 @@ static int info_fd(int fd, const char *canonical, shmb_info *out)
 
 int shmb_info_name(const char *name, shmb_info *out)
 {
-	char canonical[NAME_MAX_BYTES + 2];
 	uint64_t size;
 	int fd;
 	int err = view_file(name, &fd, &size);
 	if (err)
 		return err;
-	(void)region_name(name, canonical);
-	err = info_fd(fd, canonical, out);
+	err = info_fd(fd, name, out);
 	sys_close(fd);
 	return err;
 }
@@ -125,7 +123,7 @@ int shmb_reap_name(const char *name, int force)
 	shmb_info info;
 	uint64_t size;
 	int fd;
-	int err = shmb_info_name(name, &info);
+	int err = view_is_path(name) ? EINVAL : shmb_info_name(name, &info);
 	if (err)
 		return err;
 	if (info.owner == SHMB_OWNER_LIVE)

@@ -280,6 +280,6 @@ int shmb_stats_name(const char *name, shmb_write_cb *write, void *opaque, const 
 	int err = view_file(name, &fd, &size);
 	if (err)
 		return err;
-	(void)region_name(name, canonical);
+	view_label(name, canonical, sizeof canonical);
 	return print_fd(&o, canonical, fd, opts, NULL);
 }

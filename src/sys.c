@@ -147,7 +147,12 @@ int sys_truncate(int fd, uint64_t size)
 
 int sys_fallocate(int fd, uint64_t size)
 {
-	return RESULT(fallocate(fd, 0, 0, (off_t)size));
+	return sys_fallocate_at(fd, 0, size);
+}
+
+int sys_fallocate_at(int fd, uint64_t off, uint64_t len)
+{
+	return RESULT(fallocate(fd, 0, (off_t)off, (off_t)len));
 }
 
 int sys_link(int fd, const char *path)

@@ -25,6 +25,7 @@ int sys_stat_in(int dir, const char *name, struct stat *st);
 int sys_fchmod(int fd, mode_t mode);
 int sys_truncate(int fd, uint64_t size); /* EFBIG instead of SIGXFSZ */
 int sys_fallocate(int fd, uint64_t size);
+int sys_fallocate_at(int fd, uint64_t off, uint64_t len);
 int sys_link(int fd, const char *path); /* names an O_TMPFILE */
 int sys_unlink(const char *path);
 int sys_unlink_in(int dir, const char *name);

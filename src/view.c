@@ -24,15 +24,31 @@
 
 enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64, PARTS = 12 };
 
-int view_file(const char *name, int *fd, uint64_t *size)
+bool view_is_path(const char *name)
+{
+	return name && *name && strchr(name + 1, '/');
+}
+
+void view_label(const char *name, char *out, size_t len)
+{
+	char canonical[NAME_MAX_BYTES + 2];
+	sys_copy_text(out, len, view_is_path(name) || region_name(name, canonical) ? name : canonical);
+}
+
+static int open_object(const char *name, int *fd)
 {
 	char canonical[NAME_MAX_BYTES + 2], path[REGION_PATH];
-	struct stat st;
 	int err = region_name(name, canonical);
 	if (err)
 		return err;
 	region_path(canonical, path, sizeof path);
-	err = sys_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, fd);
+	return sys_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, fd);
+}
+
+int view_file(const char *name, int *fd, uint64_t *size)
+{
+	struct stat st;
+	int err = view_is_path(name) ? sys_open(name, O_RDONLY | O_NONBLOCK, 0, fd) : open_object(name, fd);
 	if (err)
 		return err == ENXIO ? ENODEV : err;
 	err = sys_fstat(*fd, &st);

@@ -58,8 +58,14 @@ uint64_t view_large(const struct view *v, uint64_t unit);
 bool view_holder_live(const struct view *v, holder_t h);
 int32_t view_holder_pid(const struct view *v, holder_t h); /* 0: stale */
 
-/* Opens the object a name stands for, read-only, whatever it is but a plain file. */
+/*
+ * Opens what a name stands for, read-only: a plain file in the shm directory,
+ * or, since no region's name has a slash but as its first byte, the file of
+ * that path.
+ */
 int view_file(const char *name, int *fd, uint64_t *size);
+bool view_is_path(const char *name);
+void view_label(const char *name, char *out, size_t len); /* "/feed", or the path, cut to what fits */
 
 /* Calls `each` for every block in order; stops when it returns other than 0 and returns that. */
 struct view_block {

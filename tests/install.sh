@@ -41,6 +41,8 @@ pages() {
 		lib/pkgconfig/shmbind-malloc.pc
 		lib/pkgconfig/shmbind.pc
 		share/bash-completion/completions/shmbind
+		share/shmbind/shmbind-gdb.py
+		share/shmbind/stats.schema.json
 		share/zsh/site-functions/_shmbind
 	LIST
 	for file in include/*; do echo "$file"; done

@@ -4,43 +4,11 @@
 # short, and mutated at random. Needs no shim, so that it runs under every
 # sanitizer: regions are made by tests/helpers/preload_region.
 . "$(dirname "$0")/helpers/script.sh"
-helper=$PWD/$BUILD/tests/helpers/preload_region
-# what a sanitizer finds must not look like the tool's own exit status 1
-export ASAN_OPTIONS=exitcode=99 UBSAN_OPTIONS=exitcode=99:print_stacktrace=1 TSAN_OPTIONS="${TSAN_OPTIONS:-} exitcode=99"
+. tests/helpers/tool.sh
 
-parses() { jq -e "$1" "$work/out" >"$work/parsed"; } # parses FILTER: JSON of which that is true
-run() { # run ARG...: the tool; $status, $work/out, $work/err
-	status=0
-	"$tool" "$@" >"$work/out" 2>"$work/err" || status=$?
-}
-says() { grep -qF -e "$1" "$work/err"; }
-fails() { # fails STATUS TEXT ARG...: that exit status, and the text on stderr
-	run "${@:3}"
-	verify "shmbind ${*:3}: status $1, says $2" eval '[ $status = '"$1"' ] && grep -qF -e "$text" "$work/err"'
-}
 field() { # field NAME FILTER: of the region in `ls --json`
 	jq -r --arg n "$1" '.regions[] | select(.name == $n) | '"$2" "$work/out"
 }
-
-# start N ARG...: the helper; its input is fd 2N, its pid in pid[N], what it said first in ref[N]
-declare -A pid ref
-start() {
-	local in=$((20 + $1)) word
-	rm -f "$work/in" "$work/said" && mkfifo "$work/in" "$work/said"
-	"$helper" "${@:2}" <"$work/in" >"$work/said" 21>&- 22>&- 23>&- 24>&- 25>&- 26>&- & # nor hold the others' inputs open
-	pid[$1]=$!
-	eval "exec $in>\"\$work/in\" 9<\"\$work/said\""
-	read -r -u 9 -t 60 ref["$1"]
-	read -r -u 9 -t 60 word
-	exec 9<&-
-	[ "$word" = ready ]
-}
-finish() { # finish N
-	eval "exec $((20 + $1))>&-"
-	wait "${pid[$1]}"
-}
-shot() { { kill -KILL "${pid[$1]}" && wait "${pid[$1]}" || true; } 2>/dev/null; } # shot N
-killed() { ("$helper" "$@" >/dev/null; exit $?) 2>/dev/null || true; } # the inner shell's message goes nowhere
 
 arena=${prefix}arena raw=${prefix}raw kept=${prefix}kept foreign=${prefix}foreign
 start 1 arena $arena wait
@@ -93,7 +61,8 @@ text="${prefix}none" fails 1 'which name' stats ${prefix}none
 text='takes one region' fails 2 'what it takes' stats
 text='takes one region' fails 2 'what it takes' stats $arena $kept
 text='--xml' fails 2 --xml stats $arena --xml
-text='Invalid argument' fails 1 'that it is no name' stats /a/b
+text='Invalid argument' fails 1 'that it is no name' stats ..
+text='No such file' fails 1 'that there is no such path' stats ${prefix}a/b
 
 # ---- blocks ---------------------------------------------------------------------------------
 
@@ -276,7 +245,8 @@ if others > 1:
 
 # ---- no arena at all, or the rest of one
 
-VERBS = (["check", name], ["stats", name], ["stats", name, "--json"], ["blocks", name], ["cat", name, ref])
+VERBS = (["check", name], ["stats", name], ["stats", name, "--json"], ["blocks", name], ["cat", name, ref],
+         ["map", name], ["map", name, "--svg"], ["stats", name, "--prometheus"], ["stats", name, "--html"])
 
 def survives(what, quiet=False, turn=None):
     bad = ""
@@ -437,7 +407,7 @@ text='--everything' fails 2 --everything gc --everything
 
 # ---- help -----------------------------------------------------------------------------------------------------
 
-verbs='run ls stats blocks cat check gc rm'
+verbs='run top ls stats map blocks cat check save load gc rm'
 run help
 verify "help: every verb on one page" eval '[ $status = 0 ] && for v in $verbs; do grep -qE "^  $v +[A-Z]" "$work/out" || exit 1; done && [ "$(wc -l <"$work/out")" -lt 24 ]'
 cp "$work/out" "$work/help"

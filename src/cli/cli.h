@@ -17,7 +17,7 @@ struct verb {
 };
 
 extern const struct verb verb_run, verb_profile, verb_ls, verb_stats, verb_blocks, verb_cat, verb_gc, verb_rm, verb_check,
-	verb_rules;
+	verb_map, verb_save, verb_load, verb_top, verb_rules;
 
 /* "shmbind VERB: ..." on stderr. */
 void complain(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -40,6 +40,13 @@ const char *shown(const char *name, bool json);
 
 /* "1.5 MiB" in `buf`. */
 const char *human(char buf[24], uint64_t bytes);
+
+/* What a terminal would obey, and what is not ASCII, becomes '?'. */
+void make_plain(char *text);
+
+/* A region's kind, and its owner, "pid 12" in `buf`. */
+const char *kind_word(enum shmb_kind k);
+const char *owner_word(const shmb_info *i, char buf[24]);
 
 /* A shmb_write_cb to stdout. */
 void to_stdout(void *opaque, const char *text);

@@ -1,16 +1,30 @@
 /* cmd_gc.c - shmbind gc, shmbind rm */
-#include "cli.h"
+#include "progress.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 struct sweep {
 	bool dry, force, failed;
-	unsigned removed;
+	unsigned removed, seen;
 	uint64_t bytes;
 };
+
+/* A line, where the progress may stand. */
+static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void say(const char *format, ...)
+{
+	va_list ap;
+	progress_clear();
+	va_start(ap, format);
+	vprintf(format, ap);
+	va_end(ap);
+	fflush(stdout);
+}
 
 static bool gone(int err)
 {
@@ -39,11 +53,12 @@ static void consider_dead(struct sweep *s, const shmb_info *i)
 		return;
 	int err = s->dry ? 0 : recover(i, &n);
 	if (err && !gone(err)) {
+		progress_clear();
 		complain("gc", "%s: %s", shown(i->name, false), shmb_strerror(err));
 		s->failed = true;
 	}
 	if (!err && n)
-		printf("%s: %u dead process%s %srecovered\n", shown(i->name, false), n, n == 1 ? "" : "es", s->dry ? "would be " : "");
+		say("%s: %u dead process%s %srecovered\n", shown(i->name, false), n, n == 1 ? "" : "es", s->dry ? "would be " : "");
 }
 
 /*
@@ -56,12 +71,13 @@ static int consider(void *opaque, const shmb_info *i)
 {
 	struct sweep *s = opaque;
 	char buf[24];
+	progress_at(++s->seen, 0, i->name);
 	if (i->owner == SHMB_OWNER_LIVE || i->owner == SHMB_OWNER_NONE)
 		consider_dead(s, i);
 	if (i->owner != SHMB_OWNER_DEAD)
 		return 0;
 	if (i->attached && !s->force) {
-		printf("%s: its owner is dead, but %u %s attached: spared\n", shown(i->name, false), i->attached,
+		say("%s: its owner is dead, but %u %s attached: spared\n", shown(i->name, false), i->attached,
 		       i->attached == 1 ? "process is" : "processes are");
 		return 0;
 	}
@@ -69,11 +85,12 @@ static int consider(void *opaque, const shmb_info *i)
 	if (err == SHMB_EOWNED || gone(err))
 		return 0; /* somebody claimed or removed it meanwhile */
 	if (err) {
+		progress_clear();
 		complain("gc", "%s: %s", shown(i->name, false), shmb_strerror(err));
 		s->failed = true;
 		return 0;
 	}
-	printf("%s: %s%s\n", shown(i->name, false), s->dry ? "would be removed, " : "removed, ", human(buf, i->resident));
+	say("%s: %s%s\n", shown(i->name, false), s->dry ? "would be removed, " : "removed, ", human(buf, i->resident));
 	s->removed++;
 	s->bytes += i->resident;
 	return 0;
@@ -91,7 +108,9 @@ static int run_gc(int argc, char **argv)
 		else
 			return usage_error(&verb_gc, "%s: not understood", argv[i]);
 	}
+	progress_begin("looking at", "/dev/shm");
 	int err = shmb_list(consider, &s);
+	progress_end();
 	if (err)
 		return result(&verb_gc, "/dev/shm", err);
 	printf("%u region%s%s, %s\n", s.removed, s.removed == 1 ? "" : "s", s.dry ? " would go" : "", human(buf, s.bytes));
@@ -107,6 +126,21 @@ const struct verb verb_gc = {
 	"  --dry-run   says what would go and what would be recovered; attaches to nothing\n"
 	"  --force     those with processes attached too; they keep their memory\n"};
 
+/* False: it failed (said). */
+static bool remove_one(const char *name, bool force)
+{
+	shmb_info info;
+	int err = shmb_info_name(name, &info);
+	bool lives = !err && !force && (info.owner == SHMB_OWNER_LIVE || info.owner == SHMB_OWNER_UNKNOWN);
+	if (!err && !lives)
+		err = shmb_remove_name(name);
+	if (err || lives)
+		progress_clear();
+	if (lives)
+		complain("rm", "%s: a living process owns it; --force removes it all the same", name);
+	return !lives && !result(&verb_rm, name, err);
+}
+
 static int run_rm(int argc, char **argv)
 {
 	bool force = false;
@@ -115,19 +149,13 @@ static int run_rm(int argc, char **argv)
 		return EXIT_USAGE;
 	if (argc < 2)
 		return usage_error(&verb_rm, "takes regions");
+	progress_begin("removing", argv[1]);
 	for (int i = 1; i < argc; i++) {
-		shmb_info info;
-		int err = shmb_info_name(argv[i], &info);
-		if (!err && !force && (info.owner == SHMB_OWNER_LIVE || info.owner == SHMB_OWNER_UNKNOWN)) {
-			complain("rm", "%s: a living process owns it; --force removes it all the same", argv[i]);
-			code = EXIT_FAILED;
-			continue;
-		}
-		if (!err)
-			err = shmb_remove_name(argv[i]);
-		if (result(&verb_rm, argv[i], err))
+		progress_at((unsigned)i, (unsigned)argc - 1, argv[i]);
+		if (!remove_one(argv[i], force))
 			code = EXIT_FAILED;
 	}
+	progress_end();
 	return code;
 }
 

@@ -13,12 +13,12 @@ struct listing {
 
 enum { COLUMN_DEAD = 4 };
 
-static const char *kind_word(enum shmb_kind k)
+const char *kind_word(enum shmb_kind k)
 {
 	return k == SHMB_KIND_ARENA ? "arena" : k == SHMB_KIND_RAW ? "raw" : "other";
 }
 
-static const char *owner_word(const shmb_info *i, char buf[24])
+const char *owner_word(const shmb_info *i, char buf[24])
 {
 	switch (i->owner) {
 	case SHMB_OWNER_LIVE:

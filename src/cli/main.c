@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct verb *const verbs[] = {&verb_run, &verb_profile, &verb_ls,    &verb_stats, &verb_blocks,
-                                           &verb_cat, &verb_check,   &verb_rules, &verb_gc,    &verb_rm};
+static const struct verb *const verbs[] = {&verb_run,   &verb_profile, &verb_ls,    &verb_top,  &verb_stats,
+                                           &verb_map,   &verb_blocks,  &verb_cat,   &verb_check, &verb_rules,
+                                           &verb_save,  &verb_load,    &verb_gc,    &verb_rm};
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
 static void complain_va(const char *verb, const char *format, va_list ap)
@@ -101,6 +102,13 @@ const char *human(char buf[24], uint64_t bytes)
 	else
 		snprintf(buf, 24, "%.0f B", v);
 	return buf;
+}
+
+void make_plain(char *text)
+{
+	for (char *c = text; *c; c++)
+		if ((unsigned char)*c < ' ' || (unsigned char)*c >= 0x7f)
+			*c = '?';
 }
 
 void to_stdout(void *opaque, const char *text)
