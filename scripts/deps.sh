@@ -58,7 +58,7 @@ tests() {
 	need nm binutils
 	need ps procps
 	need man man-db
-	need_file python3-numpy # examples/watch_array.py
+	need_file python3-numpy # examples/python, examples/watch_array.py
 	need lua5.4 lua5.4
 	need redis-server redis-server
 	need redis-benchmark redis-tools
