@@ -5,6 +5,7 @@
 #   deps.sh build    what `make all` needs
 #   deps.sh test     that, and what `make check` and `make demo` run
 #   deps.sh programs  that, and what the heads of tests/programs name
+#   deps.sh deb      that, and what builds and checks the Debian packages
 #   deps.sh bench    that, and the allocators `make bench` compares with
 set -eu
 
@@ -59,6 +60,7 @@ tests() {
 	need ps procps
 	need man man-db
 	need_file python3-numpy # examples/python, examples/watch_array.py
+	need zsh zsh # tests/completion.sh
 	need lua5.4 lua5.4
 	need redis-server redis-server
 	need redis-benchmark redis-tools
@@ -74,6 +76,13 @@ programs() {
 		program_needs "$program"
 	done
 }
+deb() {
+	tests
+	need dh debhelper
+	need dpkg-buildpackage dpkg-dev
+	need fakeroot fakeroot
+	need lintian lintian
+}
 bench() {
 	tests
 	need_file libjemalloc2
@@ -88,8 +97,9 @@ case "${1:-}" in
 build) build ;;
 test) tests ;;
 programs) programs ;;
+deb) deb ;;
 bench) bench ;;
-*) echo "usage: deps.sh build|test|programs|bench" >&2; exit 2 ;;
+*) echo "usage: deps.sh build|test|programs|deb|bench" >&2; exit 2 ;;
 esac
 
 [ -n "$want" ] || exit 0
