@@ -44,7 +44,7 @@ SRC := $(wildcard src/*.c)
 OBJ := $(SRC:%.c=$(BUILD)/%.o)
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard src/cli/*.c))
 PRELOAD_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard preload/*.c))
-EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/*.c))
+EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(filter-out examples/mpi_%,$(wildcard examples/*.c)))
 TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c) $(wildcard tests/crash_*.c))
 HELPERS := $(patsubst tests/helpers/%.c,$(BUILD)/tests/helpers/%,$(wildcard tests/helpers/*.c))
 SCRIPTS := $(wildcard tests/*.sh)
@@ -69,6 +69,8 @@ help:
 ## make install    PREFIX=/usr/local DESTDIR=, and BINDIR LIBDIR INCLUDEDIR MANDIR BASHDIR ZSHDIR
 ## make uninstall  removes what install put there
 ## make check-layers | check-symbols   what `check` also runs
+## make deb        Debian packages -> build/deb; make check-deb tries them
+## make check-mpi  installs Open MPI and tries the example with it
 ## make dist       a source tarball -> build/
 ## make clean      removes build*/ except jemalloc; distclean removes that too
 ##
@@ -88,6 +90,14 @@ $(BUILD)/.deps-test: scripts/deps.sh
 $(BUILD)/.deps-programs: scripts/deps.sh $(wildcard tests/programs/*)
 	@mkdir -p $(BUILD)
 	@scripts/deps.sh programs
+	@touch $@
+$(BUILD)/.deps-mpi: scripts/deps.sh
+	@mkdir -p $(BUILD)
+	@scripts/deps.sh mpi
+	@touch $@
+$(BUILD)/.deps-deb: scripts/deps.sh
+	@mkdir -p $(BUILD)
+	@scripts/deps.sh deb
 	@touch $@
 $(BUILD)/.deps-bench: scripts/deps.sh
 	@mkdir -p $(BUILD)
@@ -217,6 +227,13 @@ install: all
 uninstall:
 	$(Q)$(PLACES) scripts/install.sh uninstall $(BUILD)
 
+deb: $(BUILD)/.deps-deb $(JE_LIB)
+	$(Q)scripts/deb.sh $(BUILD)/deb
+check-deb: $(BUILD)/.deps-deb all
+	@BUILD=$(BUILD) CHECK_DEB=1 TEST_TIMEOUT=1800 scripts/run-tests.sh tests/deb.sh
+check-mpi: $(BUILD)/.deps-mpi all
+	@BUILD=$(BUILD) SAN=$(SAN) scripts/run-tests.sh tests/mpi.sh
+
 dist:
 	@mkdir -p build
 	git archive --prefix=shmem-bind-$(VERSION)/ -o build/shmem-bind-$(VERSION).tar.gz HEAD
@@ -229,6 +246,7 @@ distclean: clean
 	rm -rf build
 
 .PHONY: all help check programs crash-sweep storm faults build-tests check-layers check-symbols demo bench bench-programs install uninstall dist clean distclean
+.PHONY: deb check-deb check-mpi
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(TESTS:%=%.d) $(HELPERS:%=%.d) $(EXAMPLES:%=%.d)

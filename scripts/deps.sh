@@ -5,6 +5,7 @@
 #   deps.sh build    what `make all` needs
 #   deps.sh test     that, and what `make check` and `make demo` run
 #   deps.sh programs  that, and what the heads of tests/programs name
+#   deps.sh mpi      what `make all` and examples/mpi_window.c need
 #   deps.sh deb      that, and what builds and checks the Debian packages
 #   deps.sh bench    that, and the allocators `make bench` compares with
 set -eu
@@ -76,6 +77,11 @@ programs() {
 		program_needs "$program"
 	done
 }
+mpi() {
+	build
+	need mpirun openmpi-bin
+	need mpicc libopenmpi-dev
+}
 deb() {
 	tests
 	need dh debhelper
@@ -97,9 +103,10 @@ case "${1:-}" in
 build) build ;;
 test) tests ;;
 programs) programs ;;
+mpi) mpi ;;
 deb) deb ;;
 bench) bench ;;
-*) echo "usage: deps.sh build|test|programs|deb|bench" >&2; exit 2 ;;
+*) echo "usage: deps.sh build|test|programs|mpi|deb|bench" >&2; exit 2 ;;
 esac
 
 [ -n "$want" ] || exit 0

@@ -1,0 +1,53 @@
+#!/bin/bash
+# The pages for people: what README.md and docs/ show is built, run and compared
+# as scripts/snippets.sh says, each page in a directory and a /dev/shm of its own;
+# links between them lead somewhere.
+. "$(dirname "$0")/helpers/script.sh"
+top=$PWD
+pages=(README.md docs/*.md)
+
+links() { # links PAGE: those that lead nowhere
+	local at to where anchor
+	at=$(dirname "$1")
+	grep -oE '\]\([^)]*\)' "$1" | sed 's/^](//; s/)$//' | while IFS= read -r to; do
+		case $to in http*) continue ;; esac
+		where=$at/${to%%#*} anchor=${to#*#}
+		[ -n "${to%%#*}" ] || where=$1
+		[ -e "$where" ] || { echo "$to"; continue; }
+		[ "$anchor" = "$to" ] || grep -E '^#+ ' "$where" | tr '[:upper:] ' '[:lower:]-' | sed 's/^#*-//; s/[^a-z0-9-]//g' | grep -qx -- "$anchor" || echo "$to"
+	done
+}
+for page in "${pages[@]}"; do
+	verify "$page: links" [ -z "$(links "$page")" ] || links "$page"
+done
+
+needs_shim
+if [ -z "${IN_NAMESPACE:-}" ] && ! unshare --mount --propagation private mount -t tmpfs none /dev/shm 2>/dev/null; then
+	echo "note: no mount namespace here, what the pages show was not run"
+	rows_hold
+	exit
+fi
+unset PYTHONPATH LIBSHMBIND
+
+run_page() { # run_page PAGE: in a namespace, so that its names are nobody else's
+	local in=$work/$(basename "$1" .md)
+	mkdir "$in"
+	"$top/scripts/snippets.sh" "$1" "$in" || return
+	ln -s "$top/include" "$top/examples" "$in/"
+	ln -s "$top/$BUILD" "$in/build"
+	printf 'all install uninstall:\n\t@:\n' >"$in/Makefile" # scripts/newcomer.sh does it in earnest
+	mkfifo "$in/.input"
+	SNIPPETS=$in timeout -k 10 300 unshare --mount --propagation private bash -c '
+		cd "$SNIPPETS" && mount -t tmpfs none /dev/shm && exec 7<>.input && export PATH=$PWD/build:$PATH || exit
+		bash run.sh <&7 >.output 2>&1 7>&-
+		status=$?
+		[ $status = 0 ] || { cat .output; exit $status; }
+		for _ in $(seq 100); do [ -n "$(ls /dev/shm)" ] || exit 0; echo >&7; sleep 0.1; done
+		echo "left: $(ls /dev/shm)"
+		exit 1'
+}
+for page in "${pages[@]}"; do
+	if ! grep -q '^```sh$' "$page"; then continue; fi
+	verify "$page: what it shows is so" run_page "$page"
+done
+rows_hold
