@@ -64,6 +64,7 @@ help:
 ## make crash-sweep  every point of every operation; make storm: 10,000 kills
 ## make faults     every call to libc and the kernel fails in turn; compares what came of it with docs/faults.md
 ## make programs   install three dozen programs and compare each with itself under the shim
+## make newcomer   do what README.md says, in a fresh Debian root
 ## make bench      measure beside other allocators, interleaved, in one sitting
 ## make bench-programs  whole programs under the shim, under jemalloc and alone
 ## make install    PREFIX=/usr/local DESTDIR=, and BINDIR LIBDIR INCLUDEDIR MANDIR BASHDIR ZSHDIR
@@ -90,6 +91,10 @@ $(BUILD)/.deps-test: scripts/deps.sh
 $(BUILD)/.deps-programs: scripts/deps.sh $(wildcard tests/programs/*)
 	@mkdir -p $(BUILD)
 	@scripts/deps.sh programs
+	@touch $@
+$(BUILD)/.deps-newcomer: scripts/deps.sh
+	@mkdir -p $(BUILD)
+	@scripts/deps.sh newcomer
 	@touch $@
 $(BUILD)/.deps-mpi: scripts/deps.sh
 	@mkdir -p $(BUILD)
@@ -233,6 +238,8 @@ check-deb: $(BUILD)/.deps-deb all
 	@BUILD=$(BUILD) CHECK_DEB=1 TEST_TIMEOUT=1800 scripts/run-tests.sh tests/deb.sh
 check-mpi: $(BUILD)/.deps-mpi all
 	@BUILD=$(BUILD) SAN=$(SAN) scripts/run-tests.sh tests/mpi.sh
+newcomer: $(BUILD)/.deps-newcomer
+	@scripts/newcomer.sh
 
 dist:
 	@mkdir -p build
@@ -246,7 +253,7 @@ distclean: clean
 	rm -rf build
 
 .PHONY: all help check programs crash-sweep storm faults build-tests check-layers check-symbols demo bench bench-programs install uninstall dist clean distclean
-.PHONY: deb check-deb check-mpi
+.PHONY: deb check-deb check-mpi newcomer
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(TESTS:%=%.d) $(HELPERS:%=%.d) $(EXAMPLES:%=%.d)

@@ -5,6 +5,7 @@
 #   deps.sh build    what `make all` needs
 #   deps.sh test     that, and what `make check` and `make demo` run
 #   deps.sh programs  that, and what the heads of tests/programs name
+#   deps.sh newcomer  what scripts/newcomer.sh needs
 #   deps.sh mpi      what `make all` and examples/mpi_window.c need
 #   deps.sh deb      that, and what builds and checks the Debian packages
 #   deps.sh bench    that, and the allocators `make bench` compares with
@@ -77,6 +78,11 @@ programs() {
 		program_needs "$program"
 	done
 }
+newcomer() {
+	need debootstrap debootstrap
+	need unshare util-linux
+	need git git
+}
 mpi() {
 	build
 	need mpirun openmpi-bin
@@ -103,10 +109,11 @@ case "${1:-}" in
 build) build ;;
 test) tests ;;
 programs) programs ;;
+newcomer) newcomer ;;
 mpi) mpi ;;
 deb) deb ;;
 bench) bench ;;
-*) echo "usage: deps.sh build|test|programs|mpi|deb|bench" >&2; exit 2 ;;
+*) echo "usage: deps.sh build|test|programs|newcomer|mpi|deb|bench" >&2; exit 2 ;;
 esac
 
 [ -n "$want" ] || exit 0

@@ -6,7 +6,9 @@
 # A block of c, cpp or python begins with a comment that names its file, and is
 # put there. Blocks of sh make up run.sh, in their order. A block of text is what
 # the sh block before it prints; "..." there is anything, alone in its line any
-# lines. Other blocks are for the eye. run.sh stops where a command fails or
+# lines. A block of shell changes the machine: it is for scripts/newcomer.sh, which
+# says so by WITH_SHELL=1. One of sh that begins with "# needs FILE" is for where
+# that is. Other blocks are for the eye. run.sh stops where a command fails or
 # prints something else; after a command in the background it waits until a
 # region is there.
 set -eu
@@ -35,20 +37,25 @@ shows() { # shows N: is what the last block printed the page's Nth text?
 	exit 1
 }
 HEAD
-awk -v dir="$dir" -v page="$page" '
+awk -v dir="$dir" -v page="$page" -v with_shell="${WITH_SHELL:-}" '
 	function finish() { # the sh block that is waiting to be told whether its output is shown
 		if (shell == "")
 			return
 		gsub(/&\n/, "\\&\nsettle\n", shell)
+		needs = match(shell, /^# needs [^\n]*/) ? substr(shell, 9, RLENGTH - 8) : ""
+		if (needs)
+			printf "[ ! -e %s ] && echo \"note: no %s here, a block was left out\" || {\n", needs, needs >>run
 		if (shown)
 			printf "{\n%s} >\"$SNIPPETS/.shown/got\" 2>&1 || { cat \"$SNIPPETS/.shown/got\"; exit 1; }\nshows %d\n", shell, shown >>run
 		else
 			printf "%s", shell >>run
+		if (needs)
+			print "}" >>run
 		shell = ""
 		shown = 0
 	}
 	BEGIN { run = dir "/run.sh" }
-	/^```/ && !open { open = 1; kind = substr($0, 4); first = 1; if (kind == "sh") finish(); if (kind == "text" && shell != "") shown = ++texts; next }
+	/^```/ && !open { open = 1; kind = substr($0, 4); first = 1; if (with_shell && kind == "shell") kind = "sh"; if (kind == "sh") finish(); if (kind == "text" && shell != "") shown = ++texts; next }
 	/^```/ { open = 0; if (kind == "text") finish(); next }
 	!open { next }
 	kind == "sh" { shell = shell $0 "\n" }

@@ -1,10 +1,10 @@
 #!/bin/bash
 # The pages for people: what README.md and docs/ show is built, run and compared
 # as scripts/snippets.sh says, each page in a directory and a /dev/shm of its own;
-# links between them lead somewhere.
+# links between them lead somewhere. PAGES="docs/tool.md ..." tries some.
 . "$(dirname "$0")/helpers/script.sh"
 top=$PWD
-pages=(README.md docs/*.md)
+pages=(${PAGES:-README.md docs/*.md})
 
 links() { # links PAGE: those that lead nowhere
 	local at to where anchor
@@ -22,7 +22,7 @@ for page in "${pages[@]}"; do
 done
 
 needs_shim
-if [ -z "${IN_NAMESPACE:-}" ] && ! unshare --mount --propagation private mount -t tmpfs none /dev/shm 2>/dev/null; then
+if ! unshare --mount --propagation private mount -t tmpfs none /dev/shm 2>/dev/null; then
 	echo "note: no mount namespace here, what the pages show was not run"
 	rows_hold
 	exit
@@ -35,7 +35,6 @@ run_page() { # run_page PAGE: in a namespace, so that its names are nobody else'
 	"$top/scripts/snippets.sh" "$1" "$in" || return
 	ln -s "$top/include" "$top/examples" "$in/"
 	ln -s "$top/$BUILD" "$in/build"
-	printf 'all install uninstall:\n\t@:\n' >"$in/Makefile" # scripts/newcomer.sh does it in earnest
 	mkfifo "$in/.input"
 	SNIPPETS=$in timeout -k 10 300 unshare --mount --propagation private bash -c '
 		cd "$SNIPPETS" && mount -t tmpfs none /dev/shm && exec 7<>.input && export PATH=$PWD/build:$PATH || exit
@@ -46,6 +45,16 @@ run_page() { # run_page PAGE: in a namespace, so that its names are nobody else'
 		echo "left: $(ls /dev/shm)"
 		exit 1'
 }
+
+# what is wrong is found
+mkdir "$work/wrong"
+printf '```sh\necho one\n```\n\n```text\ntwo\n```\n' >"$work/wrong/other.md"
+printf '```sh\nfalse\necho on\n```\n' >"$work/wrong/fails.md"
+printf '```sh\n: >/dev/shm/left-behind\n```\n' >"$work/wrong/leaves.md"
+for page in "$work"/wrong/*.md; do
+	verify "a page that is wrong fails: $(basename "$page" .md)" eval '! run_page "$page" >"$work/said"'
+done
+
 for page in "${pages[@]}"; do
 	if ! grep -q '^```sh$' "$page"; then continue; fi
 	verify "$page: what it shows is so" run_page "$page"
