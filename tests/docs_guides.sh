@@ -4,6 +4,7 @@
 # links between them lead somewhere. PAGES="docs/tool.md ..." tries some.
 . "$(dirname "$0")/helpers/script.sh"
 top=$PWD
+# shellcheck disable=SC2206 # words, and patterns
 pages=(${PAGES:-README.md docs/*.md})
 
 links() { # links PAGE: those that lead nowhere
@@ -21,7 +22,11 @@ for page in "${pages[@]}"; do
 	verify "$page: links" [ -z "$(links "$page")" ] || links "$page"
 done
 
-needs_shim
+[ $failures = 0 ] || rows_hold
+if [ -n "$SAN" ]; then
+	echo "a sanitizer build's library needs programs of the same build, the pages' are not"
+	exit 77
+fi
 if ! unshare --mount --propagation private mount -t tmpfs none /dev/shm 2>/dev/null; then
 	echo "note: no mount namespace here, what the pages show was not run"
 	rows_hold
@@ -30,7 +35,8 @@ fi
 unset PYTHONPATH LIBSHMBIND
 
 run_page() { # run_page PAGE: in a namespace, so that its names are nobody else's
-	local in=$work/$(basename "$1" .md)
+	local in
+	in=$work/$(basename "$1" .md)
 	mkdir "$in"
 	"$top/scripts/snippets.sh" "$1" "$in" || return
 	ln -s "$top/include" "$top/examples" "$in/"
