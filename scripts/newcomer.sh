@@ -32,7 +32,9 @@ git ls-files -z | tar -c --null -T - | tar -x -C "$tree"
 before=$(cd "$root" && find usr etc -xdev | sort)
 
 WITH_SHELL=1 scripts/snippets.sh README.md "$tree"
-sed 's/^\(apt-get\|make\|cc\|c++\|\.\/\|shmbind\|LIBSHMBIND\)/echo "\$ \1..." >\&9; &/' "$tree/run.sh" >"$tree/told.sh"
+cat - "$tree/run.sh" >"$tree/told.sh" <<'TOLD'
+trap 'case $BASH_COMMAND in settle | shows* | cat*) ;; *) printf "\n$ %s\n" "$BASH_COMMAND" >&9 ;; esac' DEBUG
+TOLD
 say "what README.md says"
 mkfifo "$tree/.input"
 exec 7<>"$tree/.input"
@@ -49,7 +51,7 @@ done
 
 say "what is left"
 [ -z "$(ls "$root/dev/shm")" ] || { echo "FAIL: regions: $(ls "$root/dev/shm")"; exit 1; }
-left=$(comm -13 <(echo "$before") <(cd "$root" && find usr etc -xdev | sort) | grep 'shm[b-]' || true)
+left=$(comm -13 <(echo "$before") <(cd "$root" && find usr etc -xdev | sort) | grep -E 'shmb(ind|_)' || true)
 [ -z "$left" ] || { echo "FAIL: files: $left"; exit 1; }
 echo "no region, no file outside the source tree"
 say "done"

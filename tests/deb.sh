@@ -43,7 +43,7 @@ if ! mount -t overlay -o "lowerdir=/,upperdir=$upper,workdir=$IN_ROOT/tmpfs/work
 fi
 furnish "$root"
 in_root() { inside "$root" "$@"; }
-sheds() { (cd "$upper" && find . -name '*shm[b-]*' ! -path './tmp/*' ! -path './var/lib/dpkg/*' ! -path './var/log/*'); }
+sheds() { (cd "$upper" && find . -name '*shmb[i_]*' ! -path './tmp/*' ! -path './var/lib/dpkg/*' ! -path './var/log/*'); }
 
 mkdir -p "$root/tmp/debs"
 cp "$debs"/*shmbind*_"$version"_*.deb "$root/tmp/debs/"
