@@ -11,10 +11,11 @@ ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 CC ?= cc
 SAN ?=
 DEBUG ?=
+FUZZ ?=
 WERROR ?=
 V ?=
 
-BUILD := build$(if $(SAN),-$(SAN))$(if $(DEBUG),-debug)
+BUILD := build$(if $(SAN),-$(SAN))$(if $(DEBUG),-debug)$(if $(FUZZ),-fuzz)
 # jemalloc is the same for every kind of build.
 JE := build/jemalloc
 JE_LIB := $(JE)/lib/libjemalloc_pic.a
@@ -23,8 +24,11 @@ WARN := -Wall -Wextra -Wundef -Wshadow -Wstrict-prototypes -Wmissing-prototypes 
 CFLAGS ?= $(if $(DEBUG),-O0,-O2) -g
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread $(WARN) $(if $(WERROR),-Werror) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
-	$(if $(DEBUG),-DSHMB_DEBUG) -Iinclude -MMD -MP $(CFLAGS)
+	$(if $(FUZZ),$(FUZZ_CFLAGS)) $(if $(DEBUG),-DSHMB_DEBUG) -Iinclude -MMD -MP $(CFLAGS)
 ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN)) -Wl,-z,now -Wl,-z,relro $(LDFLAGS)
+# FUZZ=1 is for `make fuzz` alone: clang, its coverage and its sanitizers.
+FUZZ_SANITIZERS := -fsanitize=fuzzer,address,undefined
+FUZZ_CFLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 Q := $(if $(V),,@)
 say = @$(if $(V),:,printf '  %-5s %s\n')
 
@@ -32,9 +36,9 @@ say = @$(if $(V),:,printf '  %-5s %s\n')
 # scripts/check-layers.sh reads this list.
 LAYER_0 := error sys class once
 LAYER_1 := rule layout blockmap hint lease window type
-LAYER_2 := region reaper raw format
+LAYER_2 := region reaper raw sound format
 LAYER_3 := arena slot lock span page
-LAYER_4 := engine orphan ref misuse tally
+LAYER_4 := engine orphan ref misuse tally admit
 LAYER_5 := context depot magazine boxes directory recover evict tenure rules
 LAYER_6 := large heap follow box handle freeze snapshot absent zero
 LAYER_7 := out view ruling ruler stats info check
@@ -47,6 +51,7 @@ PRELOAD_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard preload/*.c))
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(filter-out examples/mpi_%,$(wildcard examples/*.c)))
 TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c) $(wildcard tests/crash_*.c))
 HELPERS := $(patsubst tests/helpers/%.c,$(BUILD)/tests/helpers/%,$(wildcard tests/helpers/*.c))
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 SCRIPTS := $(wildcard tests/*.sh)
 
 LIB_SO := $(BUILD)/libshmbind.so.0
@@ -69,6 +74,7 @@ help:
 ## make bench-programs  whole programs under the shim, under jemalloc and alone
 ## make install    PREFIX=/usr/local DESTDIR=, and BINDIR LIBDIR INCLUDEDIR MANDIR BASHDIR ZSHDIR
 ## make uninstall  removes what install put there
+## make fuzz       FUZZ_TIME=600: seconds for each fuzzer, after the seeds in tests/fuzz/seeds
 ## make check-layers | check-symbols   what `check` also runs
 ## make deb        Debian packages -> build/deb; make check-deb tries them
 ## make check-mpi  installs Open MPI and tries the example with it
@@ -103,6 +109,10 @@ $(BUILD)/.deps-mpi: scripts/deps.sh
 $(BUILD)/.deps-deb: scripts/deps.sh
 	@mkdir -p $(BUILD)
 	@scripts/deps.sh deb
+	@touch $@
+$(BUILD)/.deps-fuzz: scripts/deps.sh
+	@mkdir -p $(BUILD)
+	@scripts/deps.sh fuzz
 	@touch $@
 $(BUILD)/.deps-bench: scripts/deps.sh
 	@mkdir -p $(BUILD)
@@ -190,7 +200,30 @@ $(BUILD)/tests/helpers/%: $(BUILD)/tests/helpers/%.o $(LIB_A)
 	$(Q)$(CC) $(ALL_LDFLAGS) $< $(LIB_A) -lm -o $@
 $(TESTS:%=%.o): | $(BUILD)/.deps-test
 
-build-tests: $(BUILD)/.deps-test all $(TESTS) $(HELPERS) $(BUILD)/tests/fault_sweep
+# ---- fuzzers: with libFuzzer in a FUZZ=1 build, which runs them; in any other a program that replays files
+FUZZ_IMAGE := $(BUILD)/tests/fuzz/image.o
+# The tool under a name of its own; it starts no processes there.
+FUZZ_CLI := $(filter-out $(BUILD)/src/cli/main.o,$(CLI_OBJ)) $(BUILD)/tests/fuzz/cli_main.o
+$(BUILD)/tests/fuzz/cli_main.o: $(BUILD)/src/cli/main.o
+	@mkdir -p $(@D)
+	$(Q)objcopy --redefine-sym main=shmbind_main $< $@
+$(BUILD)/tests/fuzz/words: $(FUZZ_CLI) $(addprefix $(BUILD)/preload/,rules.o site.o symbols.o)
+$(BUILD)/tests/fuzz/words: private FUZZ_LIBS := -lsmartcols -ldw -ldl -Wl,--wrap=fork
+FUZZ_MAIN := $(if $(FUZZ),,$(BUILD)/tests/fuzz/replay.o)
+FUZZ_LDFLAGS := $(if $(FUZZ),$(FUZZ_SANITIZERS))
+REPLAYS := $(FUZZERS:%=$(BUILD)/tests/fuzz/%)
+$(BUILD)/tests/fuzz/%.o: private ALL_CFLAGS += -Ipreload
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_IMAGE) $(FUZZ_MAIN) $(OBJ) $(JE_LIB)
+	$(say) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $(FUZZ_LDFLAGS) $(filter %.o,$^) $(JE_LIB) $(FUZZ_LIBS) -lm -o $@
+
+fuzz: $(BUILD)/.deps-fuzz
+	@$(MAKE) --no-print-directory CC=clang FUZZ=1 fuzz-run
+fuzz-build: $(BUILD)/tests/fault_sweep $(REPLAYS)
+fuzz-run: fuzz-build
+	@BUILD=$(BUILD) scripts/fuzz.sh $(FUZZERS)
+
+build-tests: $(BUILD)/.deps-test all $(TESTS) $(HELPERS) $(BUILD)/tests/fault_sweep $(REPLAYS)
 
 check: build-tests check-layers check-symbols
 	@BUILD=$(BUILD) SAN=$(SAN) scripts/run-tests.sh $(TESTS) $(SCRIPTS)
@@ -252,8 +285,8 @@ clean:
 distclean: clean
 	rm -rf build
 
-.PHONY: all help check programs crash-sweep storm faults build-tests check-layers check-symbols demo bench bench-programs install uninstall dist clean distclean
+.PHONY: all help check programs crash-sweep storm faults fuzz fuzz-build fuzz-run build-tests check-layers check-symbols demo bench bench-programs install uninstall dist clean distclean
 .PHONY: deb check-deb check-mpi newcomer
 .SECONDARY:
 .DELETE_ON_ERROR:
--include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(TESTS:%=%.d) $(HELPERS:%=%.d) $(EXAMPLES:%=%.d)
+-include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(TESTS:%=%.d) $(HELPERS:%=%.d) $(EXAMPLES:%=%.d) $(wildcard $(BUILD)/tests/fuzz/*.d)

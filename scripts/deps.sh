@@ -8,7 +8,8 @@
 #   deps.sh newcomer  what scripts/newcomer.sh needs
 #   deps.sh mpi      what `make all` and examples/mpi_window.c need
 #   deps.sh deb      that, and what builds and checks the Debian packages
-#   deps.sh bench    that, and the allocators `make bench` compares with
+#   deps.sh fuzz     what `make fuzz` needs
+#   deps.sh bench    what the tests need, and the allocators `make bench` compares with
 set -eu
 
 want=
@@ -95,6 +96,11 @@ deb() {
 	need fakeroot fakeroot
 	need lintian lintian
 }
+fuzz() {
+	build
+	need clang clang
+	need_file libclang-rt-dev
+}
 bench() {
 	tests
 	need_file libjemalloc2
@@ -112,8 +118,9 @@ programs) programs ;;
 newcomer) newcomer ;;
 mpi) mpi ;;
 deb) deb ;;
+fuzz) fuzz ;;
 bench) bench ;;
-*) echo "usage: deps.sh build|test|programs|newcomer|mpi|deb|bench" >&2; exit 2 ;;
+*) echo "usage: deps.sh build|test|programs|newcomer|mpi|deb|fuzz|bench" >&2; exit 2 ;;
 esac
 
 [ -n "$want" ] || exit 0

@@ -34,6 +34,7 @@ struct page_heap {
 	uint32_t *next, *prev;
 	uint32_t bins[UNIT_PAGES + 1]; /* units by their longest free run, chained; number plus one */
 	uint64_t held;     /* units */
+	_Atomic(hint_t *) had; /* a bit a unit: this process's it was, so its word is none that was there before */
 };
 
 struct shmb_arena {
@@ -96,6 +97,17 @@ static inline span_t span_get(const struct shmb_arena *a, uint64_t unit)
 {
 	return atomic_load_explicit(&a->spans[unit], memory_order_acquire);
 }
+
+/* What the header counts, never more than there can be. */
+static inline uint32_t ready_count(const _Atomic uint32_t *count, uint32_t most)
+{
+	uint32_t n = atomic_load(count);
+	return n < most ? n : most;
+}
+static inline uint32_t mags_ready(const struct shmb_arena *a) { return ready_count(&a->hdr->mags_ready, MAGS); }
+static inline uint32_t threads_ready(const struct shmb_arena *a) { return ready_count(&a->hdr->threads_ready, THREADS); }
+static inline uint32_t boxes_ready(const struct shmb_arena *a) { return ready_count(&a->hdr->boxes_ready, BOXES); }
+static inline uint32_t slots_high(const struct shmb_arena *a) { return ready_count(&a->hdr->slots_high, SLOTS); }
 
 static inline uint64_t units_ready(const struct shmb_arena *a)
 {

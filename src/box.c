@@ -18,7 +18,9 @@
 #include "lock.h"
 #include "misuse.h"
 #include "recover.h"
+#include "ref.h"
 #include "region.h"
+#include "slot.h"
 #include "tenure.h"
 #include "type.h"
 #include "window.h"
@@ -56,6 +58,14 @@ static void *object_of(const struct shmb_arena *a, const struct box_shm *b)
 	return a->map + atomic_load_explicit(&b->ref, memory_order_relaxed);
 }
 
+/* Is what the entry leads to a live block with room for `size` bytes? */
+static bool object_is_block(const struct shmb_arena *a, const struct box_shm *b, size_t size)
+{
+	struct block_view in;
+	uint64_t off = atomic_load_explicit(&b->ref, memory_order_relaxed) - a->lay.data;
+	return off < a->lay.units << UNIT_SHIFT && ref_find(a, off, &in) && in.start == off && in.size >= size;
+}
+
 /* ---- dropping -------------------------------------------------------------------- */
 
 /* Ends a box that this process has in DROPPING or HALF-taken: frees memory, name and entry. */
@@ -63,14 +73,14 @@ static void box_bury(struct shmb_arena *a, struct box_shm *b)
 {
 	uint64_t ref = atomic_load(&b->ref);
 	directory_remove(a, boxes_number(a, b));
-	if (ref)
+	if (ref && object_is_block(a, b, 1))
 		heap_free_at(a, a->map + ref, &b->ref);
 	boxes_give(a, b);
 }
 
 static void destroy(struct shmb_arena *a, struct box_shm *b, const shmb_type *type)
 {
-	if (type && type->drop)
+	if (type && type->drop && object_is_block(a, b, type->size))
 		type->drop(object_of(a, b));
 	box_bury(a, b);
 }
@@ -97,8 +107,8 @@ bool box_reclaim(struct shmb_arena *a)
 	bool any = false;
 	if (now == before)
 		return false;
-	uint32_t n = atomic_load(&a->hdr->boxes_ready);
-	for (uint32_t i = 0; i < n && i < BOXES; i++)
+	uint32_t n = boxes_ready(a);
+	for (uint32_t i = 0; i < n; i++)
 		any |= reclaim_one(a, &a->boxes[i]);
 	/* only now: who is killed in here leaves the look to others */
 	(void)atomic_compare_exchange_strong(&a->hdr->boxes_looked, &before, now);
@@ -118,8 +128,8 @@ static int drop_owned(struct shmb_arena *a, struct box_shm *b)
 
 void box_drop_all(struct shmb_arena *a)
 {
-	uint32_t n = a->region->read_only ? 0 : atomic_load(&a->hdr->boxes_ready);
-	for (uint32_t i = 0; i < n && i < BOXES && atomic_load(&a->holder); i++)
+	uint32_t n = a->region->read_only ? 0 : boxes_ready(a);
+	for (uint32_t i = 0; i < n && atomic_load(&a->holder); i++)
 		if (box_holder(atomic_load(&a->boxes[i].word)) == atomic_load(&a->holder))
 			(void)drop_owned(a, &a->boxes[i]);
 }
@@ -178,33 +188,42 @@ int shmb_box_new(shmb_arena *a, const shmb_type *type, shmb_init *init, void *ar
 
 /* ---- finding ------------------------------------------------------------------------ */
 
+/* Recovers the dead process that has the box. What is stale and was not recovered with its process never will be. */
+static int recover_holder(struct shmb_arena *a, const struct box_shm *b, uint64_t w)
+{
+	bool stale = box_holder(w) == atomic_load(&a->holder) || !holder_current(a, box_holder(w));
+	recover_now(a);
+	return stale && atomic_load(&b->word) == w ? SHMB_ECORRUPT : EAGAIN;
+}
+
+static int accept(const struct shmb_arena *a, struct box_shm *b, const shmb_type *type, shmb_box **out)
+{
+	if (atomic_load_explicit(&b->type, memory_order_relaxed) != type_id(type))
+		return SHMB_ETYPE;
+	*out = (shmb_box *)b;
+	return object_is_block(a, b, type->size) ? 0 : SHMB_ECORRUPT;
+}
+
 /* A box as its state allows: 0 found; ENOENT none; EAGAIN look again. */
 static int settle(struct shmb_arena *a, struct box_shm *b, const shmb_type *type, shmb_box **out)
 {
 	uint64_t w = atomic_load_explicit(&b->word, memory_order_acquire);
 	switch (box_state_of(w)) {
 	case BOX_READY:
-		if (box_holder(w) != atomic_load(&a->holder) && holder_dead(a, box_holder(w))) {
-			recover_now(a);
-			return EAGAIN;
-		}
-		/* fall through */
+		if (box_holder(w) != atomic_load(&a->holder) && holder_dead(a, box_holder(w)))
+			return recover_holder(a, b, w);
+		return accept(a, b, type, out);
 	case BOX_KEPT:
-		if (atomic_load_explicit(&b->type, memory_order_relaxed) != type_id(type))
-			return SHMB_ETYPE;
-		*out = (shmb_box *)b;
-		return 0;
+		return accept(a, b, type, out);
 	case BOX_MAKING:
-	case BOX_DROPPING:
-		if (boxes_wait(a, b, w))
-			recover_now(a); /* its process died in it: what of it is a block, recovery knows */
-		return EAGAIN;
+	case BOX_DROPPING: /* where its process died in it: what of it is a block, recovery knows */
+		return boxes_wait(a, b, w) ? recover_holder(a, b, w) : EAGAIN;
 	case BOX_HALF:
 	case BOX_ABANDONED:
 		(void)reclaim_one(a, b);
 		return EAGAIN;
 	default:
-		return EAGAIN; /* freed between the look at its name and this one */
+		return ENOENT; /* freed between the look at its name and this one */
 	}
 }
 
@@ -212,11 +231,15 @@ static int find(struct shmb_arena *a, const char *name, const shmb_type *type, s
 {
 	for (;;) {
 		uint32_t number = directory_find(a, name);
-		if (!number || number > atomic_load(&a->hdr->boxes_ready))
+		if (!number)
 			return ENOENT;
+		if (number > boxes_ready(a))
+			return SHMB_ECORRUPT;
 		struct box_shm *b = &a->boxes[number - 1];
 		uint32_t gen = box_gen(atomic_load(&b->word));
 		int err = settle(a, b, type, out);
+		if (err == ENOENT) /* its name goes before it is free: one that is there still was not ours to write */
+			err = directory_find(a, name) == number && box_gen(atomic_load(&b->word)) == gen ? SHMB_ECORRUPT : EAGAIN;
 		/* dropped and made anew under another name meanwhile? */
 		if (err != EAGAIN && directory_find(a, name) == number && box_gen(atomic_load(&b->word)) == gen)
 			return err;
@@ -300,16 +323,14 @@ int shmb_box_at(shmb_arena *a, uint64_t ref, const shmb_type *type, shmb_box **o
 	uint64_t i = off / sizeof(struct box_shm);
 	if (err)
 		return err;
-	if (off % sizeof(struct box_shm) || i >= atomic_load(&a->hdr->boxes_ready) || i >= BOXES)
+	if (off % sizeof(struct box_shm) || i >= boxes_ready(a))
 		return SHMB_EGONE;
 	struct box_shm *b = &a->boxes[i];
 	uint64_t w = atomic_load_explicit(&b->word, memory_order_acquire);
 	if (box_gen(w) != ref >> REF_BITS || (box_state_of(w) != BOX_READY && box_state_of(w) != BOX_KEPT))
 		return SHMB_EGONE;
-	if (atomic_load(&b->type) != type_id(type))
-		return SHMB_ETYPE;
-	*out = (shmb_box *)b;
-	return 0;
+	err = accept(a, b, type, out);
+	return err == SHMB_ECORRUPT && atomic_load(&b->word) != w ? SHMB_EGONE : err;
 }
 
 /* ---- over a raw region ------------------------------------------------------------------ */

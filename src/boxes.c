@@ -21,6 +21,9 @@
 
 enum { PATIENCE_MS = 5 };
 
+/* Threads of this process that make or drop a box. */
+static _Atomic unsigned at_work;
+
 static bool commit(struct shmb_arena *a, uint32_t ready)
 {
 	enum { PER_PAGE = PAGE / sizeof(struct box_shm) };
@@ -34,13 +37,15 @@ static bool commit(struct shmb_arena *a, uint32_t ready)
 
 struct box_shm *boxes_take(struct shmb_arena *a)
 {
+	atomic_fetch_add(&at_work, 1);
 	for (uint32_t i = 0;;) {
-		uint32_t ready = atomic_load(&a->hdr->boxes_ready);
+		uint32_t ready = boxes_ready(a);
 		i = (uint32_t)hint_find(a->box_bits, i, ready, false);
 		if (i >= ready) {
-			if (!commit(a, ready))
-				return NULL;
-			continue;
+			if (commit(a, ready))
+				continue;
+			atomic_fetch_sub(&at_work, 1);
+			return NULL;
 		}
 		struct box_shm *b = &a->boxes[i];
 		uint64_t w = atomic_load(&b->word);
@@ -64,11 +69,16 @@ static void wake(struct box_shm *b)
 
 bool boxes_change(struct box_shm *b, uint64_t from, enum box_state to, holder_t owner)
 {
-	if (!atomic_compare_exchange_strong(&b->word, &from, box_make(to, box_gen(from), owner)))
-		return false;
-	if (box_state_of(from) == BOX_MAKING || box_state_of(from) == BOX_DROPPING)
+	enum box_state was = box_state_of(from);
+	bool starts = to == BOX_DROPPING, ends = was == BOX_MAKING && to == BOX_READY;
+	if (starts)
+		atomic_fetch_add(&at_work, 1);
+	bool changed = atomic_compare_exchange_strong(&b->word, &from, box_make(to, box_gen(from), owner));
+	if (changed ? ends : starts)
+		atomic_fetch_sub(&at_work, 1);
+	if (changed && (was == BOX_MAKING || was == BOX_DROPPING))
 		wake(b);
-	return true;
+	return changed;
 }
 
 void boxes_give(struct shmb_arena *a, struct box_shm *b)
@@ -76,6 +86,7 @@ void boxes_give(struct shmb_arena *a, struct box_shm *b)
 	uint64_t w = atomic_load(&b->word);
 	atomic_store(&b->ref, 0);
 	(void)boxes_change(b, w, BOX_FREE, 0);
+	atomic_fetch_sub(&at_work, 1);
 	hint_clear(a->box_bits, boxes_number(a, b) - 1);
 }
 
@@ -85,12 +96,17 @@ bool boxes_wait(struct shmb_arena *a, struct box_shm *b, uint64_t seen)
 	if (atomic_load(&b->word) != seen)
 		return false;
 	(void)sys_futex_wait(&b->wake, now, PATIENCE_MS);
-	return atomic_load(&b->word) == seen && holder_dead(a, box_holder(seen));
+	if (atomic_load(&b->word) != seen)
+		return false;
+	/* this process's, with nobody here who could have written it: a stranger did, before this tenure began */
+	bool mine = box_holder(seen) == atomic_load(&a->holder);
+	bool nobody = mine ? !atomic_load(&at_work) : holder_dead(a, box_holder(seen));
+	return nobody && atomic_load(&b->word) == seen;
 }
 
 static bool mag_has(const struct shmb_arena *a, uint32_t number, uint32_t grain)
 {
-	if (!number || number > MAGS || number > atomic_load(&a->hdr->mags_ready))
+	if (!number || number > mags_ready(a))
 		return false;
 	const struct mag_shm *m = &a->mags[number - 1];
 	for (uint32_t i = 0, n = atomic_load(&m->count); i < n && i < MAG_ROUNDS; i++)
@@ -102,8 +118,8 @@ static bool mag_has(const struct shmb_arena *a, uint32_t number, uint32_t grain)
 /* Does a magazine that the records of `h` list hold the block? With nobody of it running. */
 static bool magazine_lists(const struct shmb_arena *a, holder_t h, uint32_t grain)
 {
-	uint32_t threads = atomic_load(&a->hdr->threads_ready);
-	for (unsigned i = 0; i < threads && i < THREADS; i++) {
+	uint32_t threads = threads_ready(a);
+	for (unsigned i = 0; i < threads; i++) {
 		const struct thread_shm *t = &a->threads[i];
 		for (unsigned c = 0; atomic_load(&t->owner) == h && c < CLASSES; c++) {
 			uint64_t pair = atomic_load(&t->pairs[c]);
@@ -131,8 +147,8 @@ static void settle_block(struct shmb_arena *a, struct box_shm *b, holder_t hold)
 
 void boxes_abandon(struct shmb_arena *a, holder_t dead, holder_t hold)
 {
-	uint32_t n = atomic_load(&a->hdr->boxes_ready);
-	for (uint32_t i = 0; i < n && i < BOXES; i++) {
+	uint32_t n = boxes_ready(a);
+	for (uint32_t i = 0; i < n; i++) {
 		struct box_shm *b = &a->boxes[i];
 		uint64_t w = atomic_load(&b->word);
 		enum box_state s = box_state_of(w);

@@ -13,7 +13,7 @@ void boxes_give(struct shmb_arena *a, struct box_shm *b);
 /* From exactly `from` to `to`, waking who waits; false: somebody else changed it. */
 bool boxes_change(struct box_shm *b, uint64_t from, enum box_state to, holder_t owner);
 
-/* Waits while the word is `seen`: a while, or until its holder has died (true). */
+/* Waits while the word is `seen`: a while, or until it turns out that nobody is at it (true). */
 bool boxes_wait(struct shmb_arena *a, struct box_shm *b, uint64_t seen);
 
 /*

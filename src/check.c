@@ -2,6 +2,7 @@
  * check.c - walks every invariant of a region, live or post-mortem, from a
  * copy of its tables, and trusts none of it.
  *
+ *   header     what it counts can be there
  *   words      each unit is one of the five kinds, a HEAD's run is what it says,
  *              and who holds it is attached or was once
  *   bytes      each byte of the block map is explained by its page's class and phase
@@ -15,6 +16,7 @@
  * kept by its text, and only what three copies agree on counts.
  */
 #include "out.h"
+#include "sound.h"
 #include "sys.h"
 #include "view.h"
 
@@ -65,10 +67,6 @@ static bool bit_test_set(uint64_t *bits, uint64_t i)
 
 static void check_head(struct check *c, uint64_t u, uint64_t n)
 {
-	if (!n || n > c->v->ready - u) {
-		fault(c, "unit %lu: a run of %lu units does not fit", (unsigned long)u, (unsigned long)n);
-		return;
-	}
 	for (uint64_t i = 1; i < n; i++) {
 		span_t w = c->v->spans[u + i];
 		if (span_kind_of(w) != SPAN_CONT || span_aux(w) != i) {
@@ -91,44 +89,29 @@ static void check_cont(struct check *c, uint64_t u, span_t w)
 		c->live += UNIT;
 }
 
-/* A tenure or a hold of a slot that is, or has been. The slots were copied after the words. */
-static bool holder_was(const struct check *c, holder_t h)
-{
-	unsigned s = holder_slot(h);
-	if (s >= c->v->slots_n)
-		return false;
-	const struct slot_shm *slot = &c->v->slots[s];
-	uint32_t now = h & HOLD ? atomic_load(&slot->hold) >> 1 : atomic_load(&slot->word) >> 8;
-	return ((now - h) & GEN_MASK) <= GEN_MASK / 2; /* generations wrap */
-}
-
 static void check_word(struct check *c, uint64_t u)
 {
 	span_t w = c->v->spans[u];
-	if (span_kind_of(w) != SPAN_FREE && !holder_was(c, span_holder(w)))
+	const char *why = sound_span(w, u, c->v->ready);
+	if (why)
+		fault(c, "unit %lu: %s: %#lx", (unsigned long)u, why, (unsigned long)w);
+	if (span_kind_of(w) != SPAN_FREE && !sound_holder(span_holder(w), c->v->slots, c->v->slots_n))
 		fault(c, "unit %lu: held by %#x, which never was", (unsigned long)u, span_holder(w));
 	switch (span_kind_of(w)) {
 	case SPAN_FREE:
-		if (span_aux(w) & ~(uint64_t)SPAN_DIRTY || span_holder(w))
-			fault(c, "unit %lu: free, but its word is %#lx", (unsigned long)u, (unsigned long)w);
-		c->free += UNIT;
-		return;
 	case SPAN_TAKING:
-		c->free += UNIT; /* a living process is at it, or a dead one's is to be given back */
-		return;
-	case SPAN_SMALL:
-		if (u >= SMALL_UNITS)
-			fault(c, "unit %lu: small blocks beyond the block map", (unsigned long)u);
+		c->free += UNIT; /* TAKING: a living process is at it, or a dead one's is to be given back */
 		return;
 	case SPAN_HEAD:
-		check_head(c, u, span_aux(w));
+		if (!why)
+			check_head(c, u, span_aux(w));
 		c->live += UNIT;
 		return;
 	case SPAN_CONT:
 		check_cont(c, u, w);
 		return;
 	default:
-		fault(c, "unit %lu: no such kind of word: %#lx", (unsigned long)u, (unsigned long)w);
+		return; /* SMALL: its blocks come later */
 	}
 }
 
@@ -167,6 +150,8 @@ static void check_page(struct check *c, uint64_t page)
 	for (unsigned i = 0; i < PAGE / GRAIN; i++) {
 		uint64_t grain = page * (PAGE / GRAIN) + i;
 		unsigned long at = (unsigned long)(c->v->lay.data + (grain << GRAIN_SHIFT));
+		if (i % sizeof(uint64_t) == 0 && *(const uint64_t *)(map + i) == 0)
+			i += sizeof(uint64_t) - 1; /* most are */
 		if (!map[i])
 			continue;
 		if (block_state_of(map[i]) == BLOCK_NONE)
@@ -175,6 +160,8 @@ static void check_page(struct check *c, uint64_t page)
 			fault(c, "block at %#lx: class %u in a page of class %d", at, block_class(map[i]), w ? (int)page_class(w) : -1);
 		else if (!starts_at(w, i))
 			fault(c, "block at %#lx: no block of its page starts there", at);
+		else if (grain % UNIT_GRAINS * GRAIN + class_size(page_class(w)) > UNIT)
+			fault(c, "block at %#lx: it reaches beyond its unit", at);
 		else
 			count_block(c, grain, map[i]);
 	}
@@ -237,17 +224,18 @@ static void check_magazine(struct check *c, uint32_t number, const char *place)
 		check_entry(c, number, m->class, m->entries[i], dead && i == n - 1);
 }
 
-/* What a record lists counts only while the magazine names it as its holder and no shared place has it. */
-static void check_held(struct check *c, unsigned thread, uint32_t number)
+/* What a record lists counts only while the magazine names it as its holder and no shared place has it. True: it does. */
+static bool check_held(struct check *c, unsigned thread, uint32_t number)
 {
 	holder_t h = atomic_load(&c->v->threads[thread].owner);
 	if (number && number <= c->v->mags_n) {
 		if (atomic_load(&c->v->mags[number - 1].holder) != mag_holder(thread, h))
-			return;
+			return false;
 		if (c->mags[number / 64] >> (number % 64) & 1)
-			return;
+			return false;
 	}
 	check_magazine(c, number, "a thread record");
+	return number && number <= c->v->mags_n;
 }
 
 static void check_thread(struct check *c, unsigned i)
@@ -256,16 +244,17 @@ static void check_thread(struct check *c, unsigned i)
 	if (!atomic_load(&t->owner))
 		return;
 	for (unsigned k = 0; k < CLASSES; k++) {
-		check_held(c, i, pair_loaded(atomic_load(&t->pairs[k])));
-		check_held(c, i, pair_previous(atomic_load(&t->pairs[k])));
+		(void)check_held(c, i, pair_loaded(atomic_load(&t->pairs[k])));
+		(void)check_held(c, i, pair_previous(atomic_load(&t->pairs[k])));
 	}
-	check_held(c, i, atomic_load(&t->transit));
-	check_held(c, i, atomic_load(&t->discard));
-	uint32_t hops = 0;
-	for (uint32_t n = atomic_load(&t->backlog); n && n <= c->v->mags_n && hops < c->v->mags_n; hops++) {
-		check_held(c, i, n);
+	(void)check_held(c, i, atomic_load(&t->transit));
+	(void)check_held(c, i, atomic_load(&t->discard));
+	uint32_t n = atomic_load(&t->backlog);
+	if (n && n == atomic_load(&t->transit) && n <= c->v->mags_n) /* on its way out of the backlog: counted already */
 		n = c->v->mags[n - 1].next;
-	}
+	/* a ring ends where it comes to what was counted, so all records together take a look at each magazine */
+	for (; check_held(c, i, n);)
+		n = c->v->mags[n - 1].next;
 }
 
 /* A magazine that a recoverer had between an inbox and another place. */
@@ -279,6 +268,9 @@ static void check_moving(struct check *c, uint32_t number, holder_t as)
 static void check_slot(struct check *c, unsigned slot)
 {
 	const struct slot_shm *s = &c->v->slots[slot];
+	const char *why = sound_slot(s);
+	if (why)
+		fault(c, "slot %u: %s: %#x, %#x", slot, why, atomic_load(&s->word), atomic_load(&s->hold));
 	check_moving(c, atomic_load(&s->moving), holder_make(slot, atomic_load(&s->word) >> 8));
 	check_moving(c, atomic_load(&s->sweeping), HOLDER_EVICTOR);
 }
@@ -326,6 +318,9 @@ static void check_box(struct check *c, uint32_t i)
 		fault(c, "box %u: no such state: %#lx", i, (unsigned long)w);
 		return;
 	}
+	if ((s == BOX_MAKING || s == BOX_READY || s == BOX_DROPPING) &&
+	    !sound_holder(box_holder(w), c->v->slots, c->v->slots_n))
+		fault(c, "box %u: held by %#x, which never was", i, box_holder(w));
 	if ((s == BOX_READY || s == BOX_KEPT || s == BOX_ABANDONED) && !is_live_block(c, atomic_load(&b->ref)))
 		fault(c, "box %u: its object at %#lx is no live block", i, (unsigned long)atomic_load(&b->ref));
 	if ((s == BOX_READY || s == BOX_KEPT) && name &&
@@ -340,6 +335,8 @@ static void check_name(struct check *c, uint32_t i)
 		return;
 	if (box > c->v->boxes_n)
 		fault(c, "name %u: of box %lu of %u", i, (unsigned long)box, c->v->boxes_n);
+	else if (box_state_of(atomic_load(&c->v->boxes[box - 1].word)) == BOX_FREE)
+		fault(c, "name %u: box %lu is free", i, (unsigned long)box);
 	else if (!memchr(c->v->names[i].text, 0, NAME_TEXT))
 		fault(c, "name %u: its text does not end", i);
 	else if (atomic_load(&c->v->boxes[box - 1].name) != i + 1)
@@ -351,15 +348,24 @@ static void check_boxes(struct check *c)
 	for (uint32_t i = 0; i < c->v->boxes_n; i++)
 		check_box(c, i);
 	for (uint32_t i = 0; i < c->v->names_n; i++)
-		check_name(c, i);
+		if (atomic_load_explicit(&c->v->buckets[i / NAMES_PER_BUCKET].committed, memory_order_relaxed))
+			check_name(c, i); /* nobody looks into the others */
 }
 
 /* ---- one look --------------------------------------------------------------------------- */
 
+static void check_header(struct check *c)
+{
+	uint64_t is, most;
+	const char *what = sound_header(&c->v->h, &c->v->lay, &is, &most);
+	if (what)
+		fault(c, "header: %s: %lu, of %lu at most", what, (unsigned long)is, (unsigned long)most);
+}
+
 static int look(struct check *c, const struct view *v, struct faults *faults)
 {
 	void *bits;
-	uint64_t grains = v->ready * UNIT_GRAINS;
+	uint64_t grains = (v->ready < SMALL_UNITS ? v->ready : SMALL_UNITS) * UNIT_GRAINS;
 	memset(c, 0, sizeof *c);
 	c->v = v;
 	c->faults = faults;
@@ -371,6 +377,7 @@ static int look(struct check *c, const struct view *v, struct faults *faults)
 		return err;
 	c->mags = bits;
 	c->listed = c->mags + MAGS / 64 + 1;
+	check_header(c);
 	for (uint64_t u = 0; u < v->ready; u++) /* words first: a bad one is the cause of many that follow */
 		check_word(c, u);
 	check_magazines(c);
@@ -398,16 +405,6 @@ static void agree(struct faults *kept, const struct faults *again)
 			}
 	kept->n = n;
 	kept->more = again->more < kept->more ? again->more : kept->more;
-}
-
-static uint64_t digest(const struct view *v)
-{
-	uint64_t h = 1469598103934665603u;
-	const uint64_t *words = v->memory;
-	for (uint64_t i = 0; i < v->memory_len / 8; i++)
-		if (words[i])
-			h = (h ^ words[i] ^ i) * 1099511628211u;
-	return h;
 }
 
 /* An open that claims recovers too; gc would remove a dead owner's region. */
@@ -446,7 +443,7 @@ int shmb_check_name(const char *name, shmb_write_cb *write, void *opaque)
 		err = view_open_name(&v, name);
 		if (err)
 			break;
-		seen[i % 2] = digest(&v);
+		seen[i % 2] = v.digest;
 		err = look(&c, &v, &faults[i > 0]);
 		view_close(&v);
 		if (i > 0)

@@ -39,7 +39,7 @@ static pthread_key_t key; /* head of the thread's chain */
 static bool record_commit(struct shmb_arena *a, unsigned i)
 {
 	enum { PER_PAGE = PAGE / sizeof(struct thread_shm) };
-	uint32_t ready = atomic_load(&a->hdr->threads_ready);
+	uint32_t ready = threads_ready(a);
 	if (i < ready)
 		return true;
 	unsigned end = (i / PER_PAGE + 1) * PER_PAGE;

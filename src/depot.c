@@ -11,6 +11,7 @@
 
 #include "error.h"
 #include "lock.h"
+#include "page.h"
 #include "sys.h"
 
 enum { DEPOT_BYTES = 512 * 1024, DEPOT_TRIES = 64 };
@@ -31,7 +32,7 @@ struct mag_shm *pool_take(struct tctx *t, unsigned class)
 {
 	struct shmb_arena *a = t->arena;
 	for (uint32_t i = 0;;) {
-		uint32_t ready = atomic_load(&a->hdr->mags_ready);
+		uint32_t ready = mags_ready(a);
 		i = (uint32_t)hint_find(a->mag_bits, i, ready, false);
 		if (i >= ready) {
 			if (pool_commit(a, ready))
@@ -44,6 +45,7 @@ struct mag_shm *pool_take(struct tctx *t, unsigned class)
 		store(&t->shm->transit, i + 1);
 		if (atomic_compare_exchange_strong(&m->holder, &nobody, mag_holder(t->number, t->hold))) {
 			hint_set(a->mag_bits, i);
+			mag_count_set(m, 0); /* as it is, in any region that was not tampered with */
 			m->class = class;
 			m->rounds = class_rounds(class);
 			m->next = 0;
@@ -58,15 +60,16 @@ struct mag_shm *pool_take(struct tctx *t, unsigned class)
 
 void pool_return(struct shmb_arena *a, struct mag_shm *m)
 {
-	ASSERT(mag_count(m) == 0);
+	if (mag_count(m)) /* listed where it should not be, it got blocks meanwhile */
+		return;
 	store(&m->holder, 0);
 	hint_clear(a->mag_bits, (uint64_t)(m - a->mags));
 }
 
 void pool_resync(struct shmb_arena *a)
 {
-	uint32_t ready = atomic_load(&a->hdr->mags_ready);
-	for (uint32_t i = 0; i < ready && i < MAGS; i++) {
+	uint32_t ready = mags_ready(a);
+	for (uint32_t i = 0; i < ready; i++) {
 		if (!hint_get(a->mag_bits, i) || atomic_load(&a->mags[i].holder))
 			continue;
 		hint_clear(a->mag_bits, i);
@@ -75,16 +78,22 @@ void pool_resync(struct shmb_arena *a)
 	}
 }
 
+/* May a magazine of the class list it: is it within a unit of small blocks, and said to be cached? */
+static bool entry_checked(const struct shmb_arena *a, uint32_t grain, unsigned class)
+{
+	return page_fits(a, grain, class) && block_get(a->blocks, grain) == block_make(BLOCK_CACHED, class);
+}
+
 struct mag_shm *mag_checked(const struct shmb_arena *a, uint32_t number, unsigned class)
 {
-	if (!number || number > atomic_load(&a->hdr->mags_ready) || number > MAGS)
+	if (!number || number > mags_ready(a))
 		return NULL;
 	struct mag_shm *m = &a->mags[number - 1];
 	uint32_t n = atomic_load_explicit(&m->count, memory_order_acquire); /* who set it wrote the rest first */
 	if (m->class != class || m->rounds != class_rounds(class) || n == 0 || n > m->rounds)
 		return NULL;
 	for (uint32_t i = 0; i < n; i++)
-		if (m->entries[i] / GRAINS_PER_UNIT >= units_ready(a))
+		if (!entry_checked(a, m->entries[i], class))
 			return NULL;
 	return m;
 }
@@ -148,6 +157,13 @@ bool depot_push(struct shmb_arena *a, struct mag_shm *m, uint32_t limit)
 	return n < limit;
 }
 
+/* In a stranger's list it may be twice, and be this thread's already. */
+static bool has_loaded(const struct tctx *t, unsigned class, uint32_t number)
+{
+	uint64_t w = atomic_load_explicit(&t->shm->pairs[class], memory_order_relaxed);
+	return pair_loaded(w) == number || pair_previous(w) == number;
+}
+
 struct mag_shm *depot_pop(struct tctx *t, unsigned class, bool use)
 {
 	struct shmb_arena *a = t->arena;
@@ -158,7 +174,7 @@ struct mag_shm *depot_pop(struct tctx *t, unsigned class, bool use)
 	uint32_t n = depot_count(d);
 	if (n) {
 		uint32_t number = atomic_load(&d->cells[n - 1]);
-		m = mag_checked(a, number, class);
+		m = has_loaded(t, class, number) ? NULL : mag_checked(a, number, class);
 		if (m) {
 			store(&m->holder, mag_holder(t->number, t->hold));
 			store(&t->shm->transit, number);

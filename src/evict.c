@@ -62,8 +62,8 @@ static void spare(struct shmb_arena *a, struct victims *v, unsigned s)
 
 static void choose(struct shmb_arena *a, struct victims *v)
 {
-	uint32_t high = atomic_load(&a->hdr->slots_high);
-	for (unsigned i = 0; i < high && i < SLOTS; i++) {
+	uint32_t high = slots_high(a);
+	for (unsigned i = 0; i < high; i++) {
 		struct slot_shm *s = &a->slots[i];
 		if (i == holder_slot(atomic_load(&a->holder)) || (atomic_load(&s->word) & 0xff) != SLOT_LIVE ||
 		    atomic_load(&s->busy))
@@ -89,7 +89,7 @@ static bool targeted(const struct victims *v, holder_t owner)
 
 static void close_records(struct shmb_arena *a, const struct victims *v)
 {
-	for (unsigned i = 0; i < atomic_load(&a->hdr->threads_ready) && i < THREADS; i++)
+	for (unsigned i = 0; i < threads_ready(a); i++)
 		if (targeted(v, atomic_load(&a->threads[i].owner)))
 			for (unsigned c = 0; c < CLASSES; c++)
 				atomic_store_explicit(&a->threads[i].hot[c], 0, memory_order_relaxed);
@@ -106,7 +106,7 @@ static bool underway(struct thread_shm *r)
  */
 static void await_marks(struct shmb_arena *a, struct victims *v)
 {
-	for (unsigned i = 0; i < atomic_load(&a->hdr->threads_ready) && i < THREADS; i++) {
+	for (unsigned i = 0; i < threads_ready(a); i++) {
 		holder_t owner = atomic_load(&a->threads[i].owner); /* once: its thread may leave meanwhile */
 		unsigned spins = 0;
 		if (!targeted(v, owner))

@@ -9,6 +9,7 @@
  */
 #include "format.h"
 
+#include "sound.h"
 #include "sys.h"
 #include "window.h"
 
@@ -88,7 +89,7 @@ int format_read(int fd, uint64_t size, struct header_shm *h, struct layout *l)
 	*l = layout_of(units);
 	if (h->file_size != l->size || h->data_off != l->data || size != l->size || h->base % WINDOW_GRANULE)
 		return SHMB_ECORRUPT;
-	h->creator_name[PROC_NAME - 1] = 0;
-	h->run[RUN_TAG - 1] = 0;
+	sound_text(h->creator_name, sizeof h->creator_name);
+	sound_text(h->run, sizeof h->run);
 	return 0;
 }

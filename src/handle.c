@@ -127,7 +127,7 @@ static int attach(struct shmb_arena *a, int fd, const shmb_options *opt)
 		err = map(a, fd, &h, opt ? opt->flags : 0);
 	a->stock_bytes = STOCK_BYTES;
 	if (!err && !a->region->read_only)
-		err = tenure_begin(a, fd);
+		err = tenure_begin(a, fd, a->region->how != SHMB_CREATED);
 	if (!err && lease_held(&a->region->owner))
 		atomic_store(&a->hdr->owner_pid, (uint32_t)sys_pid());
 	if (!err && opt && (opt->flags & SHMB_REAPER) && lease_held(&a->region->owner))

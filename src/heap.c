@@ -394,11 +394,12 @@ void *heap_alloc_at(struct shmb_arena *a, size_t size, size_t align, _Atomic uin
 
 static void small_free(struct shmb_arena *a, uint32_t grain, unsigned class)
 {
+	uint64_t unit = grain / (UNIT / GRAIN);
 	struct entered e = context_enter(a);
 	struct mag_shm *m = e.how == ENTRY_CONTEXT ? magazine_spill(e.context, class) : NULL;
 	if (m) {
 		push(m, count_of(m), a->blocks, grain, block_make(BLOCK_LIVE, class));
-	} else if (e.how != ENTRY_NESTED && page_unit_mine(a, span_get(a, grain / (UNIT / GRAIN)))) {
+	} else if (e.how != ENTRY_NESTED && page_unit_mine(a, unit, span_get(a, unit))) {
 		tally_leave_one(a, grain, class);
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
 		engine_free(a, grain);

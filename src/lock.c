@@ -35,6 +35,9 @@ bool holder_dead(const struct shmb_arena *a, holder_t h)
 	return dead;
 }
 
+/* Threads of this process that hold such a lock, or want one. */
+static _Atomic unsigned contending;
+
 static bool lock_try(_Atomic holder_t *lock, holder_t me)
 {
 	holder_t nobody = 0;
@@ -45,6 +48,7 @@ void lock_take(struct shmb_arena *a, _Atomic holder_t *lock, _Atomic uint32_t *w
 {
 	holder_t me = atomic_load(&a->holder);
 	rank_enter(RANK_BUCKET);
+	atomic_fetch_add(&contending, 1);
 	for (unsigned i = 0; i < SPINS; i++)
 		if (lock_try(lock, me))
 			return;
@@ -53,7 +57,9 @@ void lock_take(struct shmb_arena *a, _Atomic holder_t *lock, _Atomic uint32_t *w
 		holder_t now = atomic_load(lock);
 		if (now == 0 || sys_futex_wait(lock, now, PATIENCE_MS) == 0 || atomic_load(lock) != now)
 			continue;
-		if (now != me && holder_dead(a, now) && atomic_compare_exchange_strong(lock, &now, me))
+		/* `me`, with nobody here who could have written it: a stranger did, before this tenure began */
+		bool nobody = now == me ? atomic_load(&contending) == 1 : holder_dead(a, now);
+		if (nobody && atomic_compare_exchange_strong(lock, &now, me))
 			break;
 	}
 	atomic_fetch_sub(waiters, 1);
@@ -62,6 +68,7 @@ void lock_take(struct shmb_arena *a, _Atomic holder_t *lock, _Atomic uint32_t *w
 void lock_drop(_Atomic holder_t *lock, _Atomic uint32_t *waiters)
 {
 	atomic_store(lock, 0);
+	atomic_fetch_sub(&contending, 1);
 	if (atomic_load(waiters))
 		sys_futex_wake(lock);
 	rank_leave(RANK_BUCKET);

@@ -40,6 +40,11 @@ void magazine_init(struct tctx *t)
 	store(&t->shm->busy, 0);
 	for (unsigned c = 0; c < HOT; c++) /* the record's last thread may have died */
 		atomic_store_explicit(&t->shm->hot[c], 0, memory_order_relaxed);
+	for (unsigned c = 0; c < CLASSES; c++) /* whoever gave it back saw to that; unless it was no process of ours */
+		atomic_store_explicit(&t->shm->pairs[c], 0, memory_order_relaxed);
+	store(&t->shm->backlog, 0);
+	store(&t->shm->transit, 0);
+	store(&t->shm->discard, 0);
 }
 
 /* ---- a thread's pair -------------------------------------------------------------- */
@@ -157,13 +162,18 @@ static void backlog_push(struct tctx *t, struct mag_shm *m)
 	t->backlog_bytes += bytes_of(m);
 }
 
-/* Into transit; NULL: there is none. */
+/* Into transit; NULL: there is none. One that a stranger's list had twice may be in a ring: it ends once it was given on. */
 static struct mag_shm *backlog_pop(struct tctx *t)
 {
 	uint32_t n = atomic_load(&t->shm->backlog);
 	if (!n)
 		return NULL;
 	struct mag_shm *m = &t->arena->mags[n - 1];
+	if (unlikely(atomic_load_explicit(&m->holder, memory_order_relaxed) != mag_holder(t->number, t->hold))) {
+		store(&t->shm->backlog, 0);
+		t->backlog_bytes = 0;
+		return NULL;
+	}
 	store(&t->shm->transit, n);
 	store(&t->shm->backlog, m->next);
 	t->backlog_bytes -= bytes_of(m);
@@ -178,8 +188,8 @@ static struct mag_shm *backlog_pop(struct tctx *t)
 static bool stock_push(struct tctx *t, struct mag_shm *m)
 {
 	struct shmb_arena *a = t->arena;
-	if (t->backlog_bytes + bytes_of(m) > a->stock_bytes ||
-	    !page_unit_mine(a, span_get(a, m->entries[mag_count(m) - 1] / GRAINS_PER_UNIT)))
+	uint64_t unit = m->entries[mag_count(m) - 1] / GRAINS_PER_UNIT;
+	if (t->backlog_bytes + bytes_of(m) > a->stock_bytes || !page_unit_mine(a, unit, span_get(a, unit)))
 		return false;
 	backlog_push(t, m);
 	return true;
@@ -201,7 +211,11 @@ static bool flush_down(struct shmb_arena *a, struct mag_shm *m, uint32_t keep)
 		uint32_t grain = m->entries[n - 1];
 		uint64_t unit = grain / GRAINS_PER_UNIT;
 		span_t w = span_get(a, unit);
-		bool mine = page_unit_mine(a, w);
+		if (block_get(a->blocks, grain) != block_make(BLOCK_CACHED, m->class)) {
+			mag_count_set(m, n - 1); /* a stranger listed it twice: it is no longer this one's to free */
+			continue;
+		}
+		bool mine = page_unit_mine(a, unit, w);
 		if (!mine && !orphan_adopt(a, unit, w))
 			return false;
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
@@ -470,17 +484,21 @@ static void strays_make(struct shmb_arena *a, struct mag_shm *m)
 	pool_return(a, m);
 }
 
-void magazine_bequeath(struct shmb_arena *a, uint32_t number)
+bool magazine_bequeath(struct shmb_arena *a, uint32_t number)
 {
 	struct mag_shm *m = &a->mags[number - 1];
 	uint32_t n = mag_count(m);
-	if (m->class >= CLASSES || n > MAG_ROUNDS)
-		return; /* not what any of us wrote: left for `check` to name */
+	bool possible = m->class < CLASSES && n <= class_rounds(m->class);
+	for (uint32_t i = 0; i < n && possible; i++)
+		possible = page_explains(a, m->entries[i], m->class) && /* the last byte may lag: its holder was killed */
+		           (i == n - 1 || block_get(a->blocks, m->entries[i]) == block_make(BLOCK_CACHED, m->class));
+	if (!possible)
+		return false; /* not what any of us wrote: left for `check` to name */
 	for (uint32_t i = 0; i < n; i++)
-		if (m->entries[i] / GRAINS_PER_UNIT < units_ready(a))
-			block_set(a->blocks, m->entries[i], block_make(BLOCK_CACHED, m->class));
+		block_set(a->blocks, m->entries[i], block_make(BLOCK_CACHED, m->class));
 	if (!n)
 		pool_return(a, m);
 	else if (!depot_push(a, m, DEPOT_CELLS))
 		strays_make(a, m);
+	return true;
 }

@@ -29,6 +29,6 @@ bool magazine_holds(const struct tctx *t);
  * all again; at worst a block of a living other's unit is without a byte
  * until that process ends.
  */
-void magazine_bequeath(struct shmb_arena *a, uint32_t number);
+bool magazine_bequeath(struct shmb_arena *a, uint32_t number);
 
 #endif

@@ -40,13 +40,15 @@ struct misuse_seen misuse_check_live(const char *what, const struct shmb_arena *
 	s.word = span_get(a, unit);
 	switch (span_kind_of(s.word)) {
 	case SPAN_SMALL: {
-		uint8_t b = s.off % GRAIN ? 0 : block_get(a->blocks, (uint32_t)(s.off >> GRAIN_SHIFT));
+		uint8_t b = s.off % GRAIN || unit >= SMALL_UNITS ? 0 : block_get(a->blocks, (uint32_t)(s.off >> GRAIN_SHIFT));
 		if (block_state_of(b) != BLOCK_LIVE || block_class(b) >= CLASSES)
 			misuse_report(what, a, p, why_not(a, s.off));
 		s.class = block_class(b);
 		return s;
 	}
 	case SPAN_HEAD:
+		if (!span_aux(s.word) || span_aux(s.word) > units_ready(a) - unit)
+			misuse_report(what, a, p, "the words of its units were overwritten");
 		if (s.off % UNIT == 0)
 			return s;
 		/* fall through */

@@ -23,7 +23,7 @@ enum { STEP_UNITS = 64, UNIT_GRAINS = UNIT / GRAIN };
 
 bool orphan_adopt(struct shmb_arena *a, uint64_t unit, span_t w)
 {
-	if (span_kind_of(w) != SPAN_SMALL || holder_current(a, span_holder(w)))
+	if (span_kind_of(w) != SPAN_SMALL || unit >= SMALL_UNITS || holder_current(a, span_holder(w)))
 		return false;
 	return atomic_compare_exchange_strong(&a->spans[unit], &w,
 	                                      span_make(SPAN_SMALL, SPAN_ADOPTED, atomic_load(&a->holder)));
@@ -139,7 +139,8 @@ bool orphan_collect(struct shmb_arena *a, struct mag_shm *m, unsigned class)
 /* A stray in a unit of ours keeps the unit; one that is seen may be in a unit that has just become another's. */
 static bool own_stray(const struct shmb_arena *a, uint64_t unit, uint32_t grain)
 {
-	return block_state_of(block_get_acquire(a->blocks, grain)) == BLOCK_STRAY && page_unit_mine(a, span_get(a, unit)) &&
+	return block_state_of(block_get_acquire(a->blocks, grain)) == BLOCK_STRAY &&
+	       page_unit_mine(a, unit, span_get(a, unit)) &&
 	       block_state_of(block_get_acquire(a->blocks, grain)) == BLOCK_STRAY;
 }
 
@@ -170,7 +171,7 @@ void orphan_collect_all(struct shmb_arena *a)
 	bool strays = strays_begin(a);
 	for (uint64_t unit = 0, ready = units_ready(a); unit < ready; unit++) {
 		look_at(a, unit, NULL, 0);
-		if (strays && page_unit_mine(a, span_get(a, unit)))
+		if (strays && page_unit_mine(a, unit, span_get(a, unit)))
 			own_strays(a, unit);
 	}
 	if (strays)

@@ -30,9 +30,10 @@ void page_heap_open(struct shmb_arena *a)
 
 void page_heap_close(struct shmb_arena *a)
 {
-	if (a->page_heap.next)
-		sys_unmap(a->page_heap.next, a->page_heap.mapped);
+	hint_t *mapping = atomic_exchange(&a->page_heap.had, NULL);
 	a->page_heap.next = NULL;
+	if (mapping)
+		sys_unmap(mapping, a->page_heap.mapped);
 }
 
 void page_heap_renew(struct shmb_arena *a)
@@ -43,7 +44,8 @@ void page_heap_renew(struct shmb_arena *a)
 
 void page_heap_forget(struct shmb_arena *a)
 {
-	a->page_heap.next = NULL; /* the mapping is left: its size is what the parent touched of it */
+	atomic_store(&a->page_heap.had, NULL); /* the mapping is left: its size is what the parent touched of it */
+	a->page_heap.next = NULL;
 }
 
 static void heap_lock(struct page_heap *h)
@@ -63,7 +65,8 @@ static bool heap_map(struct shmb_arena *a)
 {
 	struct page_heap *h = &a->page_heap;
 	uint64_t units = a->lay.units < SMALL_UNITS ? a->lay.units : SMALL_UNITS;
-	uint64_t size = units * (sizeof *h->next + sizeof *h->prev + sizeof *h->free);
+	uint64_t bits = round_up(units, 64) / 8;
+	uint64_t size = bits + units * (sizeof *h->next + sizeof *h->prev + sizeof *h->free);
 	void *at;
 	if (sys_map(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &at))
 		return false;
@@ -71,9 +74,10 @@ static bool heap_map(struct shmb_arena *a)
 	bool first = !h->next;
 	if (first) {
 		h->mapped = size;
-		h->next = at;
+		h->next = (uint32_t *)((char *)at + bits);
 		h->prev = h->next + units;
 		h->free = (uint16_t *)(h->prev + units);
+		atomic_store(&h->had, at);
 	}
 	heap_unlock(h);
 	if (!first)
@@ -138,6 +142,20 @@ static void *take_locked(struct shmb_arena *a, unsigned n, unsigned align)
 	return NULL;
 }
 
+/*
+ * A free unit has neither blocks nor pages. In a region that was tampered with
+ * it may, and what it says would come to be believed, so it is looked at.
+ */
+static void unit_wipe(struct shmb_arena *a, uint64_t unit)
+{
+	_Atomic uint64_t *bytes = (_Atomic uint64_t *)(void *)(a->blocks + unit * (UNIT / GRAIN));
+	for (unsigned i = 0; i < UNIT / GRAIN / sizeof *bytes; i++)
+		if (unlikely(atomic_load_explicit(&bytes[i], memory_order_relaxed)))
+			atomic_store_explicit(&bytes[i], 0, memory_order_relaxed);
+	for (unsigned i = 0; i < UNIT_PAGES; i++)
+		atomic_store_explicit(&a->pages[unit * UNIT_PAGES + i], 0, memory_order_relaxed);
+}
+
 /* Adds units to the heap; false: there are none. */
 static bool grow(struct shmb_arena *a)
 {
@@ -157,10 +175,13 @@ static bool grow(struct shmb_arena *a)
 		start = span_take(a, 1, 1, true, &zeroed);
 	if (start == SPAN_NONE)
 		return false;
+	for (uint64_t u = start; u < start + n; u++)
+		unit_wipe(a, u);
 	heap_lock(h);
 	for (uint64_t u = start + n; u-- > start;) {
 		h->free[u] = ALL_FREE;
 		bin_insert(h, (uint32_t)u);
+		hint_set(atomic_load_explicit(&h->had, memory_order_relaxed), u);
 		atomic_store_explicit(&a->spans[u], span_make(SPAN_SMALL, 0, hold), memory_order_release);
 	}
 	h->held += n;
@@ -195,7 +216,7 @@ void page_return(struct shmb_arena *a, void *addr, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		atomic_store_explicit(&a->pages[page + i], 0, memory_order_relaxed);
 	heap_lock(h);
-	ASSERT(page_unit_mine(a, span_get(a, unit)));
+	ASSERT(page_unit_mine(a, unit, span_get(a, unit)));
 	bin_remove(h, unit);
 	h->free[unit] |= (uint16_t)(((1u << n) - 1) << page % UNIT_PAGES);
 	bool whole = h->free[unit] == ALL_FREE;
@@ -237,4 +258,15 @@ void page_note(struct shmb_arena *a, uint32_t grain, unsigned class)
 		if (atomic_load_explicit(&a->pages[page], memory_order_relaxed) != w)
 			atomic_store_explicit(&a->pages[page], w, memory_order_release);
 	}
+}
+
+bool page_explains(const struct shmb_arena *a, uint32_t grain, unsigned class)
+{
+	enum { PAGE_GRAINS = PAGE / GRAIN };
+	if (!page_fits(a, grain, class))
+		return false;
+	page_t w = atomic_load_explicit(&a->pages[grain / PAGE_GRAINS], memory_order_relaxed);
+	uint32_t in = grain % PAGE_GRAINS;
+	return w && page_class(w) == class && in >= page_phase(w) &&
+	       (in - page_phase(w)) % (class_size(class) / GRAIN) == 0;
 }

@@ -24,10 +24,28 @@ void page_trim(struct shmb_arena *a);
  */
 void page_note(struct shmb_arena *a, uint32_t grain, unsigned class);
 
-/* Is the unit among those whose pages this process's engine hands out? */
-static inline bool page_unit_mine(const struct shmb_arena *a, span_t w)
+/* Is there a unit of small blocks, and room for one of the class up to its end? */
+static inline bool page_fits(const struct shmb_arena *a, uint32_t grain, unsigned class)
 {
-	return w == span_make(SPAN_SMALL, 0, atomic_load_explicit(&a->hold, memory_order_relaxed));
+	enum { UNIT_GRAINS = UNIT / GRAIN };
+	uint64_t unit = grain / UNIT_GRAINS;
+	return unit < units_ready(a) && span_kind_of(span_get(a, unit)) == SPAN_SMALL &&
+	       grain % UNIT_GRAINS + class_size(class) / GRAIN <= UNIT_GRAINS;
+}
+
+/* And does the page say that a block of the class starts there? */
+bool page_explains(const struct shmb_arena *a, uint32_t grain, unsigned class);
+
+/*
+ * Is the unit, whose word is `w`, among those whose pages this process's engine hands out? A word
+ * alone may be a stranger's, who wrote it before this process attached.
+ */
+static inline bool page_unit_mine(const struct shmb_arena *a, uint64_t unit, span_t w)
+{
+	if (w != span_make(SPAN_SMALL, 0, atomic_load_explicit(&a->hold, memory_order_relaxed)))
+		return false;
+	const hint_t *had = atomic_load_explicit(&a->page_heap.had, memory_order_acquire);
+	return had && unit < SMALL_UNITS && hint_get(had, unit);
 }
 
 #endif

@@ -22,37 +22,42 @@
 
 static bool inbox_lists(const struct shmb_arena *a, uint32_t number)
 {
-	uint32_t high = atomic_load(&a->hdr->slots_high);
-	for (unsigned s = 0; s < high && s < SLOTS; s++)
+	uint32_t high = slots_high(a);
+	for (unsigned s = 0; s < high; s++)
 		for (unsigned i = 0; i < INBOX_CELLS; i++)
 			if (cell_number(atomic_load(&a->slots[s].inbox[i])) == number)
 				return true;
 	return false;
 }
 
-/* Gives on a magazine that record `i` of `dead` lists, if it is its still. out: the tally has its blocks as out. */
-static void give_on(struct shmb_arena *a, unsigned i, holder_t dead, uint32_t number, bool out)
+/*
+ * Gives on a magazine that record `i` of `dead` lists, if it is its still; false: it is not, or is none.
+ * out: the tally has its blocks as out.
+ */
+static bool give_on(struct shmb_arena *a, unsigned i, holder_t dead, uint32_t number, bool out)
 {
-	if (!number || number > atomic_load(&a->hdr->mags_ready) || number > MAGS)
-		return;
+	if (!number || number > mags_ready(a))
+		return false;
 	struct mag_shm *m = &a->mags[number - 1];
 	uint32_t class = m->class;
 	if (class >= CLASSES || inbox_lists(a, number) || depot_lists(a, class, number))
-		return;
+		return false;
 	if (atomic_load(&m->holder) != mag_holder(i, dead)) /* looked at last: a receiver changes it first */
-		return;
+		return false;
 	uint32_t n = atomic_load(&m->count);
 	tally_untag(a, m);
-	magazine_bequeath(a, number);
-	if (out && n <= MAG_ROUNDS)
+	if (!magazine_bequeath(a, number))
+		return false;
+	if (out)
 		tally_leave(a, class, n);
+	return true;
 }
 
 /* What was on its way into the backlog, or out of it: before it is given on, as below. */
 static void backlog_settle(const struct shmb_arena *a, struct thread_shm *t)
 {
 	uint32_t n = atomic_load(&t->backlog);
-	if (n && n <= MAGS && n == atomic_load(&t->transit))
+	if (n && n <= mags_ready(a) && n == atomic_load(&t->transit))
 		atomic_store(&t->backlog, a->mags[n - 1].next);
 }
 
@@ -62,20 +67,22 @@ static void recover_thread(struct shmb_arena *a, unsigned i, holder_t dead)
 	backlog_settle(a, t);
 	for (unsigned c = 0; c < CLASSES; c++) {
 		uint64_t pair = atomic_load(&t->pairs[c]);
-		give_on(a, i, dead, pair_loaded(pair), true);
-		give_on(a, i, dead, pair_previous(pair), true);
+		(void)give_on(a, i, dead, pair_loaded(pair), true);
+		(void)give_on(a, i, dead, pair_previous(pair), true);
 		atomic_store(&t->pairs[c], 0);
 	}
-	give_on(a, i, dead, atomic_load(&t->transit), false);
-	give_on(a, i, dead, atomic_load(&t->discard), false);
+	(void)give_on(a, i, dead, atomic_load(&t->transit), false);
+	(void)give_on(a, i, dead, atomic_load(&t->discard), false);
 	atomic_store(&t->discard, 0);
 	/* out of the backlog before it is given on: after that its `next` is others' to write */
-	for (uint32_t n; (n = atomic_load(&t->backlog)) && n <= MAGS;) {
+	for (uint32_t n; (n = atomic_load(&t->backlog)) && n <= mags_ready(a);) {
 		atomic_store(&t->transit, n);
 		atomic_store(&t->backlog, a->mags[n - 1].next);
-		give_on(a, i, dead, n, false);
+		if (!give_on(a, i, dead, n, false))
+			break; /* no process of ours links that; it may be a ring */
 	}
 	atomic_store(&t->transit, 0);
+	atomic_store(&t->backlog, 0);
 }
 
 /*
@@ -98,7 +105,7 @@ static void release_record(struct shmb_arena *a, unsigned i, holder_t owner)
 static void recover_cell(struct shmb_arena *a, _Atomic uint32_t *cell, _Atomic uint32_t *moving, holder_t as)
 {
 	uint32_t number = cell_number(atomic_load(cell));
-	bool real = number && number <= MAGS && number <= atomic_load(&a->hdr->mags_ready);
+	bool real = number && number <= mags_ready(a);
 	if (real) {
 		atomic_store(moving, number);
 		atomic_store(&a->mags[number - 1].holder, mag_holder(NO_THREAD, as));
@@ -106,14 +113,14 @@ static void recover_cell(struct shmb_arena *a, _Atomic uint32_t *cell, _Atomic u
 	/* out of its cell before it is given on: the next recoverer could not tell it from a new post */
 	atomic_store(cell, 0);
 	if (real)
-		give_on(a, NO_THREAD, as, number, false);
+		(void)give_on(a, NO_THREAD, as, number, false);
 	atomic_store(moving, 0);
 }
 
 /* What was sent to the dead. */
 static void recover_inbox(struct shmb_arena *a, struct slot_shm *s, holder_t hold, holder_t dead)
 {
-	give_on(a, NO_THREAD, dead, atomic_load(&s->moving), false);
+	(void)give_on(a, NO_THREAD, dead, atomic_load(&s->moving), false);
 	for (unsigned i = 0; i < INBOX_CELLS; i++) {
 		uint32_t cell = atomic_load(&s->inbox[i]);
 		if (cell && cell_meant_for(cell, hold))
@@ -126,7 +133,7 @@ static void recover_inbox(struct shmb_arena *a, struct slot_shm *s, holder_t hol
 static void recover_late_posts(struct shmb_arena *a, unsigned slot)
 {
 	struct slot_shm *s = &a->slots[slot];
-	give_on(a, NO_THREAD, HOLDER_EVICTOR, atomic_load(&s->sweeping), false);
+	(void)give_on(a, NO_THREAD, HOLDER_EVICTOR, atomic_load(&s->sweeping), false);
 	for (unsigned i = 0; i < INBOX_CELLS; i++) {
 		uint32_t cell = atomic_load(&s->inbox[i]);
 		/* seen again once its hold is seen to be stale: before that a recoverer may have been at it */
@@ -138,8 +145,8 @@ static void recover_late_posts(struct shmb_arena *a, unsigned slot)
 
 static void recover_threads(struct shmb_arena *a, holder_t hold)
 {
-	uint32_t threads = atomic_load(&a->hdr->threads_ready);
-	for (unsigned i = 0; i < threads && i < THREADS; i++) {
+	uint32_t threads = threads_ready(a);
+	for (unsigned i = 0; i < threads; i++) {
 		holder_t owner = atomic_load(&a->threads[i].owner);
 		if (owner == hold)
 			recover_thread(a, i, hold);
@@ -193,9 +200,9 @@ bool recover_slot(struct shmb_arena *a, unsigned slot)
 
 void recover_stale(struct shmb_arena *a)
 {
-	uint32_t threads = atomic_load(&a->hdr->threads_ready), high = atomic_load(&a->hdr->slots_high);
+	uint32_t threads = threads_ready(a), high = slots_high(a);
 	bool some = false;
-	for (unsigned i = 0; i < threads && i < THREADS; i++) {
+	for (unsigned i = 0; i < threads; i++) {
 		holder_t owner = atomic_load(&a->threads[i].owner);
 		if (!owner || holder_current(a, owner & ~EMPTIED) || atomic_load(&a->threads[i].owner) != owner)
 			continue; /* the last: its recoverer clears it before the hold is stale */
@@ -205,7 +212,7 @@ void recover_stale(struct shmb_arena *a)
 		}
 		release_record(a, i, owner);
 	}
-	for (unsigned s = 0; s < high && s < SLOTS; s++)
+	for (unsigned s = 0; s < high; s++)
 		recover_late_posts(a, s);
 	if (some)
 		atomic_store(&a->hdr->orphans, (uint32_t)units_ready(a));
@@ -213,9 +220,9 @@ void recover_stale(struct shmb_arena *a)
 
 unsigned recover_dead(struct shmb_arena *a, int fd)
 {
-	uint32_t high = atomic_load(&a->hdr->slots_high);
+	uint32_t high = slots_high(a);
 	unsigned n = 0;
-	for (unsigned s = 0; s < high && s < SLOTS; s++) {
+	for (unsigned s = 0; s < high; s++) {
 		struct lease lease = {0};
 		if ((atomic_load(&a->slots[s].word) & 0xff) != SLOT_LIVE)
 			continue;

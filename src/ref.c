@@ -27,13 +27,13 @@ bool ref_find(const struct shmb_arena *a, uint64_t off, struct block_view *out)
 		return false;
 	span_t w = span_get(a, unit);
 	if (span_kind_of(w) == SPAN_SMALL)
-		return find_small(a, off, out);
+		return unit < SMALL_UNITS && find_small(a, off, out);
 	if (span_kind_of(w) == SPAN_CONT && span_aux(w) <= unit) {
 		unit -= span_aux(w);
 		w = span_get(a, unit);
 	}
 	*out = (struct block_view){.start = unit << UNIT_SHIFT, .size = span_aux(w) << UNIT_SHIFT};
-	return span_kind_of(w) == SPAN_HEAD && off - out->start < out->size;
+	return span_kind_of(w) == SPAN_HEAD && span_aux(w) <= units_ready(a) - unit && off - out->start < out->size;
 }
 
 shmb_ref shmb_ref_of(const shmb_arena *a, const void *p)

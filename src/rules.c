@@ -132,7 +132,7 @@ static int entries_choose(struct change *c, const struct rule *rules, unsigned n
 static uint64_t hits_of(const struct shmb_arena *a, unsigned class)
 {
 	uint64_t sum = 0;
-	for (unsigned i = 0; i < atomic_load(&a->hdr->threads_ready) && i < THREADS; i++)
+	for (unsigned i = 0; i < threads_ready(a); i++)
 		sum += a->threads[i].hits[class];
 	return sum;
 }
@@ -228,8 +228,8 @@ static int entries_write(struct change *c, const struct rule *rules, unsigned n)
 
 static bool all_quick(const struct shmb_arena *a)
 {
-	uint32_t high = atomic_load(&a->hdr->slots_high);
-	for (unsigned i = 0; i < high && i < SLOTS; i++)
+	uint32_t high = slots_high(a);
+	for (unsigned i = 0; i < high; i++)
 		if ((atomic_load(&a->slots[i].word) & 0xff) == SLOT_LIVE && !atomic_load(&a->slots[i].quick))
 			return false;
 	return true;
@@ -239,7 +239,7 @@ static bool all_quick(const struct shmb_arena *a)
 static void knock(struct shmb_arena *a)
 {
 	(void)sys_barrier(all_quick(a));
-	for (unsigned i = 0; i < atomic_load(&a->hdr->threads_ready) && i < THREADS; i++)
+	for (unsigned i = 0; i < threads_ready(a); i++)
 		for (unsigned c = 0; c < CLASSES; c++)
 			if (atomic_load_explicit(&a->threads[i].hot[c], memory_order_relaxed))
 				atomic_store_explicit(&a->threads[i].hot[c], 0, memory_order_relaxed);

@@ -50,11 +50,13 @@ holder_t slot_begin(struct shmb_arena *a, unsigned slot)
 {
 	struct slot_shm *s = &a->slots[slot];
 	uint32_t gen = atomic_load(&s->word) >> 8 & GEN_MASK;
+	uint32_t hold = atomic_load(&s->hold) >> 1 & GEN_MASK;
 	slot_describe(s);
 	atomic_store(&s->quick, __libc_single_threaded && !sys_barrier_register());
 	atomic_store(&s->rules, atomic_load(&a->rules_followed)); /* a forked child's are its parent's */
 	atomic_store(&s->refused, 0);
 	atomic_store(&s->busy, 0);
+	atomic_store(&s->hold, hold << 1); /* what an evictor left in it goes */
 	atomic_store(&s->word, gen << 8 | SLOT_LIVE);
 	return holder_make(slot, gen);
 }

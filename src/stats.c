@@ -8,6 +8,7 @@
 #include "format.h"
 #include "out.h"
 #include "ruling.h"
+#include "sound.h"
 #include "sys.h"
 #include "view.h"
 
@@ -159,10 +160,9 @@ static void json_slots(const struct out *o, const struct view *v)
 	const char *comma = "";
 	out_print(o, "\"slots\":[");
 	for (unsigned i = 0; i < v->slots_n; i++) {
-		struct slot_shm *s = &v->slots[i];
+		const struct slot_shm *s = &v->slots[i];
 		if (!view_holder_live(v, holder_make(i, atomic_load(&s->word) >> 8)))
 			continue;
-		s->name[PROC_NAME - 1] = 0;
 		out_print(o, "%s{\"slot\":%u,\"pid\":%d,\"attached_ns\":%lu,\"name\":", comma, i, (int)atomic_load(&s->pid),
 		          (unsigned long)atomic_load(&s->since));
 		out_json_string(o, s->name);

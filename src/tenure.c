@@ -10,6 +10,7 @@
  */
 #include "tenure.h"
 
+#include "admit.h"
 #include "engine.h"
 #include "error.h"
 #include "lock.h"
@@ -34,13 +35,18 @@ void setup_unlock(void)
 	rank_leave(RANK_SETUP);
 }
 
-int tenure_begin(struct shmb_arena *a, int fd)
+int tenure_begin(struct shmb_arena *a, int fd, bool look)
 {
 	unsigned slot;
 	bool left;
 	int err = slot_take(a, fd, &slot, &left);
 	if (err)
 		return err;
+	err = look ? admit(a) : 0; /* not before: taking the slot has mapped the pages that this reads */
+	if (err) {
+		lease_drop(&a->slot_lease);
+		return err;
+	}
 	if (left) {
 		a->recover_as = holder_make(slot, atomic_load(&a->slots[slot].word) >> 8);
 		recover_slot(a, slot);
@@ -60,7 +66,7 @@ int tenure_renew(struct shmb_arena *a)
 	if (!atomic_load(&a->holder)) {
 		err = region_descriptor(a->region, &fd);
 		if (!err) {
-			err = tenure_begin(a, fd);
+			err = tenure_begin(a, fd, false);
 			sys_close(fd);
 		}
 	}

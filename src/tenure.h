@@ -4,8 +4,8 @@
 
 #include "arena.h"
 
-/* Begins one through `fd`; holder and engine are set. */
-int tenure_begin(struct shmb_arena *a, int fd);
+/* Begins one through `fd`; holder and engine are set. look: SHMB_ECORRUPT where the region is none to write to (admit.h). */
+int tenure_begin(struct shmb_arena *a, int fd, bool look);
 
 /* The same where a forked child comes to an inherited arena for the first time. */
 int tenure_renew(struct shmb_arena *a);

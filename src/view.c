@@ -3,6 +3,10 @@
  * who is not part of it. Never maps the region: reading a hole through a
  * mapping would allocate it, and a truncated file would be SIGBUS.
  *
+ * Holes are not read, they are zeros here already: a header may claim tables
+ * of many GiB that nobody ever wrote, and what looking at it takes must follow
+ * from what is there.
+ *
  * Counts and words are clamped or checked before they index anything. The
  * copy is not atomic; who needs to know whether it is consistent takes two.
  */
@@ -10,6 +14,7 @@
 
 #include "format.h"
 #include "slot.h"
+#include "sound.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -17,7 +22,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64, PARTS = 11 };
+enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64, PARTS = 12 };
 
 int view_file(const char *name, int *fd, uint64_t *size)
 {
@@ -74,6 +79,8 @@ static unsigned parts_of(struct view *v, struct part parts[PARTS])
 	parts[n++] = (struct part){offsetof(struct view, mags), l->mags, v->mags_n * sizeof(struct mag_shm)};
 	parts[n++] = (struct part){offsetof(struct view, boxes), l->boxes, v->boxes_n * sizeof(struct box_shm)};
 	parts[n++] = (struct part){offsetof(struct view, names), l->names, v->names_n * sizeof(struct name_shm)};
+	parts[n++] = (struct part){offsetof(struct view, buckets), l->buckets,
+	                           v->names_n / NAMES_PER_BUCKET * sizeof(struct bucket_shm)};
 	parts[n++] = (struct part){offsetof(struct view, unit_tags), l->unit_tags, tagged};
 	parts[n++] = (struct part){offsetof(struct view, tag_bits), l->tag_bits, round_up(tagged, 64) / 8};
 	parts[n++] = (struct part){offsetof(struct view, rules), l->rules,
@@ -86,28 +93,82 @@ static bool is_small(const struct view *v, uint64_t unit)
 	return unit < SMALL_UNITS && span_kind_of(v->spans[unit]) == SPAN_SMALL;
 }
 
-/* SMALL units in a row from `u` on, a batch at most. */
-static uint64_t small_run(const struct view *v, uint64_t u)
+/* What is known of the file from `from` on: a hole up to `data`, then bytes up to `hole`. */
+struct extent {
+	uint64_t from, data, hole;
+};
+
+static int extent_find(int fd, uint64_t off, struct extent *e)
+{
+	*e = (struct extent){.from = off, .data = off, .hole = UINT64_MAX};
+	int err = sys_seek_data(fd, off, &e->data);
+	if (!err)
+		err = sys_seek_hole(fd, e->data, &e->hole);
+	if (err == ENXIO) { /* none up to the end of the file */
+		e->data = e->hole = UINT64_MAX;
+		err = 0;
+	}
+	return err;
+}
+
+/* Goes from *at on to the next bytes that are there, before `end`: *n of them; 0: there are none. */
+static int data_next(int fd, uint64_t *at, uint64_t end, struct extent *e, uint64_t *n)
+{
+	*n = 0;
+	while (*at < end && !*n) {
+		int err = *at >= e->from && *at < e->hole ? 0 : extent_find(fd, *at, e);
+		if (err)
+			return err;
+		uint64_t stop = least(end, e->hole);
+		if (*at < e->data)
+			*at = e->data;
+		*n = *at < stop ? stop - *at : 0;
+	}
+	return 0;
+}
+
+/* Two copies with the same digest are of the same state: nobody was writing. */
+static void digest(struct view *v, const char *bytes, uint64_t len, uint64_t off)
+{
+	const uint64_t *words = (const uint64_t *)(const void *)bytes;
+	for (uint64_t i = 0; i < len / sizeof *words; i++)
+		if (words[i])
+			v->digest = (v->digest ^ words[i] ^ (off / sizeof *words + i)) * 1099511628211u; /* FNV-1a */
+}
+
+/* Copies what there is of [off, off + len). */
+static int copy_range(struct view *v, int fd, char *to, uint64_t off, uint64_t len, struct extent *e)
+{
+	uint64_t n;
+	for (uint64_t at = off, end = off + len; at < end; at += n) {
+		int err = data_next(fd, &at, end, e, &n);
+		if (!err && n)
+			err = sys_pread(fd, to + (at - off), n, at);
+		if (err || !n)
+			return err;
+		digest(v, to + (at - off), n, at);
+	}
+	return 0;
+}
+
+/* SMALL units in a row from `u` on, `most` at most. */
+static uint64_t small_run(const struct view *v, uint64_t u, uint64_t most)
 {
 	uint64_t n = 0;
-	while (n < BATCH_UNITS && u + n < v->ready && is_small(v, u + n))
+	while (n < most && u + n < v->ready && is_small(v, u + n))
 		n++;
 	return n;
 }
 
-static int read_blocks(const struct view *v, int fd, uint64_t unit, uint64_t n, uint8_t *to)
-{
-	return sys_pread(fd, to, n * UNIT_GRAINS, v->lay.blockmap + unit * UNIT_GRAINS);
-}
-
 static int copy_blocks(struct view *v, int fd)
 {
+	struct extent e = {0};
 	int err = 0;
-	for (uint64_t u = 0; u < v->ready && !err;) {
-		uint64_t n = small_run(v, u);
+	for (uint64_t u = 0, n; u < v->ready && !err; u += n ? n : 1) {
+		n = small_run(v, u, v->ready);
 		if (n)
-			err = read_blocks(v, fd, u, n, v->blocks + u * UNIT_GRAINS);
-		u += n ? n : 1;
+			err = copy_range(v, fd, (char *)v->blocks + u * UNIT_GRAINS, v->lay.blockmap + u * UNIT_GRAINS,
+			                 n * UNIT_GRAINS, &e);
 	}
 	return err;
 }
@@ -126,45 +187,99 @@ static void count_bytes(const uint8_t *map, uint64_t len, uint64_t counts[2][256
 	}
 }
 
-/* The tags of those units of a batch that have any. */
-static int tell_tags(const struct view *v, int fd, uint64_t unit, uint64_t n, const uint8_t *blocks,
-                     const struct view_tags *to)
+/* One pass over the bytes of the block map that are there. */
+struct counting {
+	const struct view *v;
+	int fd;
+	uint8_t *buffer;
+	struct extent e;
+	uint64_t counts[2][256];
+	const struct view_tags *tags; /* NULL: are not asked for */
+};
+
+/* The tags of `n` grains from `grain` on, whose block map bytes are in the buffer, where their unit has any. */
+static int tell_tags(const struct counting *c, uint64_t grain, uint64_t n)
 {
 	uint8_t tags[UNIT_GRAINS];
-	for (uint64_t u = unit; u < unit + n; u++, blocks += UNIT_GRAINS) {
-		if (!v->rules_n || !(v->tag_bits[u / 64] >> u % 64 & 1))
+	for (uint64_t from = 0, some; from < n; from += some) {
+		uint64_t at = grain + from, u = at / UNIT_GRAINS;
+		some = least(n - from, UNIT_GRAINS - at % UNIT_GRAINS);
+		if (!c->v->rules_n || !(c->v->tag_bits[u / 64] >> u % 64 & 1))
 			continue;
-		int err = sys_pread(fd, tags, sizeof tags, v->lay.tags + u * UNIT_GRAINS);
+		int err = sys_pread(c->fd, tags, some, c->v->lay.tags + at);
 		if (err)
 			return err;
-		for (unsigned i = 0; i < UNIT_GRAINS; i++)
-			if (tags[i] && block_state_of(blocks[i]) == BLOCK_LIVE && block_class(blocks[i]) < CLASSES)
-				to->each(to->ctx, block_class(blocks[i]), tags[i]);
+		for (uint64_t i = 0; i < some; i++) {
+			uint8_t block = c->buffer[from + i];
+			if (tags[i] && block_state_of(block) == BLOCK_LIVE && block_class(block) < CLASSES)
+				c->tags->each(c->tags->ctx, block_class(block), tags[i]);
+		}
+	}
+	return 0;
+}
+
+/* What there is of `n` grains from `grain` on, a buffer full at most. */
+static int count_range(struct counting *c, uint64_t grain, uint64_t grains)
+{
+	uint64_t first = c->v->lay.blockmap, n;
+	for (uint64_t at = first + grain, end = at + grains; at < end; at += n) {
+		int err = data_next(c->fd, &at, end, &c->e, &n);
+		if (!err && n)
+			err = sys_pread(c->fd, c->buffer, n, at);
+		if (err || !n)
+			return err;
+		count_bytes(c->buffer, n, c->counts);
+		if (c->tags)
+			err = tell_tags(c, at - first, n);
+		if (err)
+			return err;
 	}
 	return 0;
 }
 
 int view_count_blocks(const struct view *v, int fd, uint64_t counts[256], const struct view_tags *tags)
 {
-	uint64_t two[2][256] = {{0}};
+	struct counting c = {.v = v, .fd = fd, .tags = tags};
 	void *buffer;
 	int err = sys_map(NULL, BATCH_UNITS * UNIT_GRAINS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &buffer);
 	if (err)
 		return err;
-	for (uint64_t u = 0; u < v->ready && !err;) {
-		uint64_t n = small_run(v, u);
+	c.buffer = buffer;
+	for (uint64_t u = 0, n; u < v->ready && !err; u += n ? n : 1) {
+		n = small_run(v, u, BATCH_UNITS);
 		if (n)
-			err = read_blocks(v, fd, u, n, buffer);
-		if (!err)
-			count_bytes(buffer, n * UNIT_GRAINS, two);
-		if (!err && tags)
-			err = tell_tags(v, fd, u, n, buffer, tags);
-		u += n ? n : 1;
+			err = count_range(&c, u * UNIT_GRAINS, n * UNIT_GRAINS);
 	}
 	sys_unmap(buffer, BATCH_UNITS * UNIT_GRAINS);
 	for (unsigned i = 0; i < 256; i++)
-		counts[i] = two[0][i] + two[1][i];
+		counts[i] = c.counts[0][i] + c.counts[1][i];
 	return err == EIO ? SHMB_ECORRUPT : err;
+}
+
+static int copy_parts(struct view *v, int fd, const struct part *parts, unsigned n, bool blocks)
+{
+	char *to = v->memory;
+	int err = 0;
+	for (unsigned i = 0; i < n && !err; i++) {
+		struct extent e = {0}; /* for each anew: what is copied later has to be read later */
+		*(void **)((char *)v + parts[i].at) = to;
+		err = copy_range(v, fd, to, parts[i].off, parts[i].bytes, &e);
+		to += round_up(parts[i].bytes, PAGE);
+	}
+	v->blocks = blocks ? (uint8_t *)to : NULL;
+	for (unsigned i = 0; i < v->slots_n && !err; i++) {
+		v->slot_alive[i] = lease_probe(fd, LEASE_SLOT + i, 1) != LIVE_NO;
+		sound_text(v->slots[i].name, PROC_NAME);
+	}
+	return err || !blocks ? err : copy_blocks(v, fd);
+}
+
+/* EIO, as pread says it: the file is shorter than it was. */
+static int still_whole(const struct view *v, int fd)
+{
+	struct stat st;
+	int err = sys_fstat(fd, &st);
+	return err ? err : (uint64_t)st.st_size < v->lay.size ? EIO : 0;
 }
 
 static int copy(struct view *v, int fd, bool blocks)
@@ -174,25 +289,18 @@ static int copy(struct view *v, int fd, bool blocks)
 	uint64_t at = 0;
 	for (unsigned i = 0; i < n; i++)
 		at += round_up(parts[i].bytes, PAGE);
-	v->memory_len = at + (blocks ? v->ready * UNIT_GRAINS : 0) + PAGE;
+	v->digest = 0;
+	v->memory_len = at + (blocks ? least(v->ready, SMALL_UNITS) * UNIT_GRAINS : 0) + PAGE;
 	int err = sys_map(NULL, v->memory_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
 	                  &v->memory);
 	if (err)
 		return err;
-	char *to = v->memory;
-	for (unsigned i = 0; i < n && !err; i++) {
-		*(void **)((char *)v + parts[i].at) = to;
-		err = sys_pread(fd, to, parts[i].bytes, parts[i].off);
-		to += round_up(parts[i].bytes, PAGE);
-	}
-	v->blocks = blocks ? (uint8_t *)to : NULL;
-	for (unsigned i = 0; i < v->slots_n; i++)
-		v->slot_alive[i] = lease_probe(fd, LEASE_SLOT + i, 1) != LIVE_NO;
-	if (!err && blocks)
-		err = copy_blocks(v, fd);
+	err = copy_parts(v, fd, parts, n, blocks);
+	if (!err)
+		err = still_whole(v, fd);
 	if (err)
 		view_close(v);
-	return err == EIO ? SHMB_ECORRUPT : err; /* the file became shorter meanwhile */
+	return err == EIO ? SHMB_ECORRUPT : err;
 }
 
 static int open_fd(struct view *v, int fd, bool blocks)
@@ -263,7 +371,7 @@ static int walk_small(const struct walk *w, uint64_t unit)
 		}
 		enum block_state state = block_state_of(map[i]);
 		unsigned class = block_class(map[i]);
-		if (state == BLOCK_NONE || class >= CLASSES)
+		if (state == BLOCK_NONE || class >= CLASSES || (i << GRAIN_SHIFT) + class_size(class) > UNIT)
 			continue;
 		struct view_block b = {.off = (unit << UNIT_SHIFT) + ((uint64_t)i << GRAIN_SHIFT),
 		                       .size = class_size(class),

@@ -23,12 +23,14 @@ struct view {
 	struct mag_shm *mags;
 	struct box_shm *boxes;
 	struct name_shm *names;
+	struct bucket_shm *buckets; /* of the names */
 	struct rules_shm *rules; /* where rules_n is not 0: that many entries */
 	uint8_t *unit_tags;      /* here, too, and its bits */
 	uint64_t *tag_bits;
-	uint8_t *blocks; /* of SMALL units; zeros elsewhere, and not all there */
+	uint8_t *blocks; /* of SMALL units; zeros elsewhere; none beyond SMALL_UNITS */
 	void *memory;
 	uint64_t memory_len;
+	uint64_t digest; /* of what was copied */
 };
 
 /* Copies the tables of the arena region `name`, or of the open one behind `fd`. */

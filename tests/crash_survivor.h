@@ -45,7 +45,7 @@ static void must_be_clean(const char *when)
 	char first[VERDICT / 2] = "";
 	int err = shmb_check_name(plan->name, keep_first, first);
 	first[strcspn(first, "\n")] = 0;
-	EXPECT(!err, "check %s: %s", when, first);
+	EXPECT(!err, "check %s: %s: %s", when, shmb_strerror(err), first);
 }
 
 /* ---- the live blocks --------------------------------------------------------------- */

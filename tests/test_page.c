@@ -30,8 +30,8 @@ static void model_check(const struct model *m)
 		bool any = false;
 		for (unsigned i = 0; i < UNIT_PAGES; i++)
 			any |= m->taken[u * UNIT_PAGES + i];
-		held += page_unit_mine(m->a, span_get(m->a, u));
-		MUST(!any || page_unit_mine(m->a, span_get(m->a, u)), "unit %u: word %lx", u, span_get(m->a, u));
+		held += page_unit_mine(m->a, u, span_get(m->a, u));
+		MUST(!any || page_unit_mine(m->a, u, span_get(m->a, u)), "unit %u: word %lx", u, span_get(m->a, u));
 	}
 	ck_assert_uint_eq(units_used(m->a), held);
 	ck_assert_uint_eq(m->a->page_heap.held, held);

@@ -31,6 +31,13 @@ int result(const struct verb *v, const char *what, int err);
 /* The one option of most verbs. False: an unknown option was named (said). */
 bool take_flag(const struct verb *v, int *argc, char **argv, const char *flag, bool *set);
 
+/*
+ * A name that anybody may have given, as it can be printed: what is no UTF-8
+ * becomes U+FFFD, and a control character '?' unless it goes into JSON, where
+ * it is escaped. The result is good until the next call.
+ */
+const char *shown(const char *name, bool json);
+
 /* "1.5 MiB" in `buf`. */
 const char *human(char buf[24], uint64_t bytes);
 
@@ -54,6 +61,7 @@ int command_end_like(int status);
 struct libscols_table *table_new(const char *name, bool json);
 void table_column(struct libscols_table *t, const char *name, bool right, bool number);
 void table_hide(struct libscols_table *t, unsigned column);
-void table_print(struct libscols_table *t);
+void table_print(struct libscols_table *t); /* the last use of it, as is table_drop() */
+void table_drop(struct libscols_table *t);
 
 #endif

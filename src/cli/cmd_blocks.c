@@ -48,7 +48,9 @@ static int run_blocks(int argc, char **argv)
 	table_column(l.table, l.json ? "state" : "STATE", false, false);
 	table_column(l.table, l.json ? "pid" : "PROCESS", true, true);
 	int err = shmb_walk_name(argv[1], add, &l);
-	if (!err)
+	if (err)
+		table_drop(l.table);
+	else
 		table_print(l.table);
 	return result(&verb_blocks, argv[1], err);
 }

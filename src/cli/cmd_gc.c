@@ -39,11 +39,11 @@ static void consider_dead(struct sweep *s, const shmb_info *i)
 		return;
 	int err = s->dry ? 0 : recover(i, &n);
 	if (err && !gone(err)) {
-		complain("gc", "%s: %s", i->name, shmb_strerror(err));
+		complain("gc", "%s: %s", shown(i->name, false), shmb_strerror(err));
 		s->failed = true;
 	}
 	if (!err && n)
-		printf("%s: %u dead process%s %srecovered\n", i->name, n, n == 1 ? "" : "es", s->dry ? "would be " : "");
+		printf("%s: %u dead process%s %srecovered\n", shown(i->name, false), n, n == 1 ? "" : "es", s->dry ? "would be " : "");
 }
 
 /*
@@ -61,7 +61,7 @@ static int consider(void *opaque, const shmb_info *i)
 	if (i->owner != SHMB_OWNER_DEAD)
 		return 0;
 	if (i->attached && !s->force) {
-		printf("%s: its owner is dead, but %u %s attached: spared\n", i->name, i->attached,
+		printf("%s: its owner is dead, but %u %s attached: spared\n", shown(i->name, false), i->attached,
 		       i->attached == 1 ? "process is" : "processes are");
 		return 0;
 	}
@@ -69,11 +69,11 @@ static int consider(void *opaque, const shmb_info *i)
 	if (err == SHMB_EOWNED || gone(err))
 		return 0; /* somebody claimed or removed it meanwhile */
 	if (err) {
-		complain("gc", "%s: %s", i->name, shmb_strerror(err));
+		complain("gc", "%s: %s", shown(i->name, false), shmb_strerror(err));
 		s->failed = true;
 		return 0;
 	}
-	printf("%s: %s%s\n", i->name, s->dry ? "would be removed, " : "removed, ", human(buf, i->resident));
+	printf("%s: %s%s\n", shown(i->name, false), s->dry ? "would be removed, " : "removed, ", human(buf, i->resident));
 	s->removed++;
 	s->bytes += i->resident;
 	return 0;

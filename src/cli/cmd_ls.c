@@ -45,7 +45,7 @@ static int add(void *opaque, const shmb_info *i)
 	if (i->kind == SHMB_KIND_OTHER && !l->all)
 		return 0;
 	struct libscols_line *line = scols_table_new_line(l->table, NULL);
-	scols_line_set_data(line, 0, i->name);
+	scols_line_set_data(line, 0, l->json ? shown(i->name, true) : i->name);
 	scols_line_set_data(line, 1, kind_word(i->kind));
 	scols_line_set_data(line, 2, owner_word(i, buf));
 	snprintf(buf, sizeof buf, "%" PRIu32, i->attached);
@@ -57,7 +57,7 @@ static int add(void *opaque, const shmb_info *i)
 	bytes_cell(line, 6, i->kind == SHMB_KIND_ARENA ? i->capacity : i->size, l->json);
 	snprintf(buf, sizeof buf, "%04o", (unsigned)i->mode);
 	scols_line_set_data(line, 7, buf);
-	scols_line_set_data(line, 8, i->creator);
+	scols_line_set_data(line, 8, l->json ? shown(i->creator, true) : i->creator);
 	return 0;
 }
 

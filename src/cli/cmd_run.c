@@ -93,7 +93,7 @@ static int sweep_one(void *opaque, const shmb_info *info)
 		return 0;
 	int err = shmb_reap_name(info->name, 1);
 	if (err && err != SHMB_EOWNED && err != SHMB_EGONE && err != ENOENT)
-		complain("run", "%s: %s", info->name, shmb_strerror(err));
+		complain("run", "%s: %s", shown(info->name, false), shmb_strerror(err));
 	return 0;
 }
 

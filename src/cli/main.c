@@ -61,6 +61,34 @@ bool take_flag(const struct verb *v, int *argc, char **argv, const char *flag, b
 	return true;
 }
 
+/* Bytes of the UTF-8 character at `s`; 0: it is none. */
+static unsigned utf8_length(const unsigned char *s)
+{
+	unsigned n = *s < 0x80 ? 1 : *s < 0xc2 ? 0 : *s < 0xe0 ? 2 : *s < 0xf0 ? 3 : *s < 0xf5 ? 4 : 0;
+	for (unsigned i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	bool overlong = (*s == 0xe0 && s[1] < 0xa0) || (*s == 0xf0 && s[1] < 0x90);
+	bool beyond = (*s == 0xed && s[1] >= 0xa0) || (*s == 0xf4 && s[1] >= 0x90);
+	return n > 2 && (overlong || beyond) ? 0 : n;
+}
+
+const char *shown(const char *name, bool json)
+{
+	static const char unknown[] = "\xef\xbf\xbd";
+	static char buf[3 * 256 + 1]; /* names are shorter than 256 bytes */
+	size_t n = 0;
+	for (const unsigned char *s = (const unsigned char *)name; *s && n < sizeof buf - 4;) {
+		unsigned len = utf8_length(s);
+		bool control = *s < ' ' || *s == 0x7f;
+		memcpy(buf + n, !len ? unknown : control && !json ? "?" : (const char *)s, len ? len : 3);
+		n += len ? len : 3;
+		s += len ? len : 1;
+	}
+	buf[n] = 0;
+	return buf;
+}
+
 const char *human(char buf[24], uint64_t bytes)
 {
 	static const char units[] = " KMGTP";
@@ -110,6 +138,11 @@ void table_hide(struct libscols_table *t, unsigned column)
 void table_print(struct libscols_table *t)
 {
 	scols_print_table(t);
+	table_drop(t);
+}
+
+void table_drop(struct libscols_table *t)
+{
 	scols_unref_table(t);
 }
 
