@@ -48,7 +48,7 @@ SRC := $(wildcard src/*.c)
 OBJ := $(SRC:%.c=$(BUILD)/%.o)
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard src/cli/*.c))
 PRELOAD_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard preload/*.c))
-EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(wildcard examples/*.c))
+EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(filter-out examples/mpi_%,$(wildcard examples/*.c)))
 TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c) $(wildcard tests/crash_*.c))
 HELPERS := $(patsubst tests/helpers/%.c,$(BUILD)/tests/helpers/%,$(wildcard tests/helpers/*.c))
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -69,12 +69,15 @@ help:
 ## make crash-sweep  every point of every operation; make storm: 10,000 kills
 ## make faults     every call to libc and the kernel fails in turn; compares what came of it with docs/faults.md
 ## make programs   install three dozen programs and compare each with itself under the shim
+## make newcomer   do what README.md says, in a fresh Debian root
 ## make bench      measure beside other allocators, interleaved, in one sitting
 ## make bench-programs  whole programs under the shim, under jemalloc and alone
 ## make install    PREFIX=/usr/local DESTDIR=, and BINDIR LIBDIR INCLUDEDIR MANDIR BASHDIR ZSHDIR
 ## make uninstall  removes what install put there
 ## make fuzz       FUZZ_TIME=600: seconds for each fuzzer, after the seeds in tests/fuzz/seeds
 ## make check-layers | check-symbols   what `check` also runs
+## make deb        Debian packages -> build/deb; make check-deb tries them
+## make check-mpi  installs Open MPI and tries the example with it
 ## make dist       a source tarball -> build/
 ## make clean      removes build*/ except jemalloc; distclean removes that too
 ##
@@ -94,6 +97,18 @@ $(BUILD)/.deps-test: scripts/deps.sh
 $(BUILD)/.deps-programs: scripts/deps.sh $(wildcard tests/programs/*)
 	@mkdir -p $(BUILD)
 	@scripts/deps.sh programs
+	@touch $@
+$(BUILD)/.deps-newcomer: scripts/deps.sh
+	@mkdir -p $(BUILD)
+	@scripts/deps.sh newcomer
+	@touch $@
+$(BUILD)/.deps-mpi: scripts/deps.sh
+	@mkdir -p $(BUILD)
+	@scripts/deps.sh mpi
+	@touch $@
+$(BUILD)/.deps-deb: scripts/deps.sh
+	@mkdir -p $(BUILD)
+	@scripts/deps.sh deb
 	@touch $@
 $(BUILD)/.deps-fuzz: scripts/deps.sh
 	@mkdir -p $(BUILD)
@@ -251,6 +266,15 @@ install: all
 uninstall:
 	$(Q)$(PLACES) scripts/install.sh uninstall $(BUILD)
 
+deb: $(BUILD)/.deps-deb $(JE_LIB)
+	$(Q)scripts/deb.sh $(BUILD)/deb
+check-deb: $(BUILD)/.deps-deb all
+	@BUILD=$(BUILD) CHECK_DEB=1 TEST_TIMEOUT=1800 scripts/run-tests.sh tests/deb.sh
+check-mpi: $(BUILD)/.deps-mpi all
+	@BUILD=$(BUILD) SAN=$(SAN) scripts/run-tests.sh tests/mpi.sh
+newcomer: $(BUILD)/.deps-newcomer
+	@scripts/newcomer.sh
+
 dist:
 	@mkdir -p build
 	git archive --prefix=shmem-bind-$(VERSION)/ -o build/shmem-bind-$(VERSION).tar.gz HEAD
@@ -263,6 +287,7 @@ distclean: clean
 	rm -rf build
 
 .PHONY: all help check programs crash-sweep storm faults fuzz fuzz-build fuzz-run build-tests check-layers check-symbols demo bench bench-programs install uninstall dist clean distclean
+.PHONY: deb check-deb check-mpi newcomer
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(TESTS:%=%.d) $(HELPERS:%=%.d) $(EXAMPLES:%=%.d) $(wildcard $(BUILD)/tests/fuzz/*.d)

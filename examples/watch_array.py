@@ -14,24 +14,13 @@ import os
 import subprocess
 import sys
 import time
-from ctypes import CDLL, POINTER, Structure, byref, c_char_p, c_double, c_int, c_size_t, c_uint, c_uint64, c_void_p, cast
 
 import numpy as np
 
-READ_ONLY = 1 << 2  # SHMB_READ_ONLY
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "python"))
+import shmbind
+
 SHADES = " .:-=+*#%@"
-
-
-class Options(Structure):
-    _fields_ = [("size", c_size_t), ("mode", c_uint), ("flags", c_uint), ("run", c_char_p)]
-
-
-def library():
-    lib = CDLL(os.environ.get("LIBSHMBIND", "libshmbind.so.0"))
-    lib.shmb_strerror.restype = c_char_p
-    lib.shmb_arena_open.argtypes = [c_char_p, POINTER(Options), POINTER(c_void_p)]
-    lib.shmb_deref.argtypes, lib.shmb_deref.restype = [c_void_p, c_uint64, c_size_t], c_void_p
-    return lib
 
 
 def largest_block(name, size):
@@ -54,15 +43,11 @@ def wait_for_block(name, size):
 def map_array(name, shape):
     size = shape[0] * shape[1] * 8
     ref = wait_for_block(name, size)
-    lib, arena = library(), c_void_p()
-    err = lib.shmb_arena_open(name.encode(), byref(Options(flags=READ_ONLY)), byref(arena))
-    if err:
-        sys.exit(f"{name}: {lib.shmb_strerror(err).decode()}")
-    at = lib.shmb_deref(arena, ref, size)
-    if not at:
+    arena = shmbind.Arena(name, flags=shmbind.READ_ONLY)  # never closed: the array is looked at to the end
+    try:
+        array = arena.block(ref, size).array("f8", shape)
+    except LookupError:
         sys.exit(f"{name}: the block is gone")
-    array = np.ctypeslib.as_array(cast(at, POINTER(c_double)), shape)
-    array.flags.writeable = False
     return array
 
 

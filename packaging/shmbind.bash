@@ -8,9 +8,10 @@ _shmbind_options() {
 	"$1" help "$2" 2>/dev/null | sed -n '
 		s/^  \(-[a-z-]*\)  *\([A-Z][A-Z]*\)  *\(SHMBIND_[A-Z]*  *\)\{0,1\}\([a-z]*\(, [a-z]*\)* or [a-z]*\)$/\1 \2 \4/; t words
 		s/^  \(-[a-z-]*\)  *\([A-Z][A-Z]*\)  .*/\1 \2/p; t
+		s/^  \(-[a-z-]*\)  *\([a-z]*|[a-z|]*\)  .*/\1 WORD \2/; t words
 		s/^  \(--[a-z-]*\).*/\1/p; b
 		:words
-		s/,//g; s/ or / /p'
+		s/,//g; s/|/ /g; s/ or / /; p'
 }
 
 _shmbind_regions() { "$1" ls 2>/dev/null | sed -n 's/^\(\/[^ ]*\) .*/\1/p'; }

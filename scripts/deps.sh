@@ -5,6 +5,9 @@
 #   deps.sh build    what `make all` needs
 #   deps.sh test     that, and what `make check` and `make demo` run
 #   deps.sh programs  that, and what the heads of tests/programs name
+#   deps.sh newcomer  what scripts/newcomer.sh needs
+#   deps.sh mpi      what `make all` and examples/mpi_window.c need
+#   deps.sh deb      that, and what builds and checks the Debian packages
 #   deps.sh fuzz     what `make fuzz` needs
 #   deps.sh bench    what the tests need, and the allocators `make bench` compares with
 set -eu
@@ -66,7 +69,8 @@ tests() {
 	need_file python3-prometheus-client
 	need_file python3-html5lib
 	need_file python3-pyte # a terminal, for the screen of shmbind top
-	need_file python3-numpy # examples/watch_array.py
+	need_file python3-numpy # examples/python, examples/watch_array.py
+	need zsh zsh # tests/completion.sh
 	need lua5.4 lua5.4
 	need redis-server redis-server
 	need redis-benchmark redis-tools
@@ -81,6 +85,23 @@ programs() {
 	for program in "$(dirname "$0")"/../tests/programs/*; do
 		program_needs "$program"
 	done
+}
+newcomer() {
+	need debootstrap debootstrap
+	need unshare util-linux
+	need git git
+}
+mpi() {
+	build
+	need mpirun openmpi-bin
+	need mpicc libopenmpi-dev
+}
+deb() {
+	tests
+	need dh debhelper
+	need dpkg-buildpackage dpkg-dev
+	need fakeroot fakeroot
+	need lintian lintian
 }
 fuzz() {
 	build
@@ -101,9 +122,12 @@ case "${1:-}" in
 build) build ;;
 test) tests ;;
 programs) programs ;;
+newcomer) newcomer ;;
+mpi) mpi ;;
+deb) deb ;;
 fuzz) fuzz ;;
 bench) bench ;;
-*) echo "usage: deps.sh build|test|programs|fuzz|bench" >&2; exit 2 ;;
+*) echo "usage: deps.sh build|test|programs|newcomer|mpi|deb|fuzz|bench" >&2; exit 2 ;;
 esac
 
 [ -n "$want" ] || exit 0

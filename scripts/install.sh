@@ -41,7 +41,7 @@ pages() {
 	for file in docs/man/*.[137]; do
 		section=${file##*.} page=${file##*/}
 		put 644 "$file" "$MANDIR/man$section/$page"
-		for name in $(sed -n '/^\.Sh NAME/,/^\.Nd/s/^\.Nm \([a-z_-]*\).*/\1/p' "$file"); do
+		for name in $(sed -n '/^\.Sh NAME/,/^\.Nd/s/^\.Nm \([a-z_.-]*\).*/\1/p' "$file"); do
 			[ "$name.$section" = "$page" ] || link "$page" "$MANDIR/man$section/$name.$section"
 		done
 	done

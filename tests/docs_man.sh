@@ -53,7 +53,7 @@ check_form() {
 		[ -s "$work/formatted" ] || fail "$page: nothing came out"
 		n=$((n + 1))
 	done
-	[ $n -ge 8 ] || fail "only $n pages"
+	[ $n -ge 9 ] || fail "only $n pages"
 	echo "$n pages format without a warning"
 }
 
@@ -63,7 +63,7 @@ check_references() {
 	while read -r name sec; do
 		cat "$pages"/*."$sec" | sed -n '/^\.Sh NAME/,/^\.Nd/p' | grep -qE "^\.Nm $name( ,)?$" || fail "no page names $name($sec)"
 		n=$((n + 1))
-	done < <(sed -n 's/^\.Xr \(shmb[a-z_-]*\) \([137]\).*/\1 \2/p' "$pages"/*.[137] | sort -u)
+	done < <(sed -n 's/^\.Xr \(shmb[a-z_.-]*\) \([137]\).*/\1 \2/p' "$pages"/*.[137] | sort -u)
 	echo "$n references between the pages lead somewhere"
 }
 
@@ -84,7 +84,7 @@ prototypes() {
 check_functions() {
 	local page want got
 	echo '#include "shmbind.h"' >"$work/prototypes.c"
-	for page in "$pages"/*.3; do
+	for page in "$pages"/shmb_*.3; do
 		page=${page##*/}
 		prototypes "$page" >"$work/one"
 		cat "$work/one" >>"$work/prototypes.c"
@@ -172,6 +172,52 @@ check_json() {
 	same "members of the statistics" "$want" "$(section shmb_stats_print.3 DESCRIPTION |
 		sed -n '/^The JSON is one object/,/^\.Pp/p' | sed -n 's/^\.Va //p' | grep -oE '[a-z_]+')"
 	echo "$(count "$want") members of the JSON statistics are described, and no other"
+}
+
+# ---- shmbind.hpp --------------------------------------------------------------------
+
+hpp=include/shmbind.hpp
+
+# What the namespace has outside of detail.
+cxx_names() {
+	awk '/^namespace detail/ { inner = 1 } !inner; /^} *\/\/ namespace detail/ { inner = 0 }' "$hpp" |
+		sed -nE 's/^(template <.*> )?(class|using|enum class) ([a-z_]+).*/\3/p
+			s/^inline constexpr bool ([a-z_]+) = .*, ([a-z_]+) = .*/\1\n\2/p; t
+			s/^(template <.*> )?inline [^=(]*[ &*]([a-z_]+)(\(| = ).*/\2/p
+			s/^template <class T> const shmb_type &([a-z_]+)\(.*/\1/p' | grep -vx hash
+}
+# cxx_members CLASS: its public functions
+cxx_members() {
+	awk -v class="$1" '
+		/^(template <.*> )?class / { on = match($0, "class " class "( |$)"); public = 0 }
+		/^};/ { on = 0 }
+		/^(public|private):/ { public = /public/ }
+		on && public && /^\t[^\t\/* ]/ {
+			line = $0
+			sub(/ [{:].*/, "", line)
+			if (match(line, /[a-z_]+\(/) && substr(line, RSTART, RLENGTH - 1) != class)
+				print substr(line, RSTART, RLENGTH - 1)
+		}' "$hpp"
+}
+cxx_entries() { awk -v title="$1" '/^\.S[sh] /{on = $0 == ".Ss " title; next} on' "$pages/shmbind.hpp.3"; }
+
+check_cxx() {
+	local described names
+	names=$(cxx_names)
+	described=$(section shmbind.hpp.3 DESCRIPTION | sed -n 's/^\.It Sy //p; s/^\.Sy \([a-z_]*\)\( ,\)*$/\1/p' | sed 's/ , Sy /\n/g')
+	same "names of shmb::" "$names" "$(grep -v 'std::' <<<"$described")"
+	same "members of region and arena" "$(cxx_members region; cxx_members arena)" \
+		"$(cxx_entries Regions | sed -n 's/^\.It Fn //p' | sed 's/ , Fn /\n/g')"
+	same "members of box" "$(cxx_members box)" "$(cxx_entries Boxes | sed -n 's/^\.It Fn //p' | sed 's/ , Fn /\n/g')"
+	echo "$(count "$names") names and $( (cxx_members region; cxx_members arena; cxx_members box) | wc -l) members of shmbind.hpp are described, and no other"
+	block shmbind.hpp.3 prices.cc >"$work/prices.cc"
+	block shmbind.hpp.3 output >"$work/want"
+	[ -s "$work/want" ] || fail "no example in shmbind.hpp(3)"
+	"${CXX:-g++}" -std=c++17 -Wall -Wextra -Werror ${SAN:+-fsanitize=$SAN} -Iinclude "$work/prices.cc" -o "$work/prices" \
+		"$BUILD/libshmbind.so.0" -Wl,-rpath,"$PWD/$BUILD" || fail "the example of shmbind.hpp(3) does not compile"
+	"$work/prices" "/shmb-test-$$-prices" >"$work/got" || fail "the example failed"
+	diff "$work/want" "$work/got" || fail "the page (<) and the example's output (>) differ"
+	echo "the example of shmbind.hpp(3) compiles and prints what the page says"
 }
 
 # ---- the tool -------------------------------------------------------------------
@@ -281,16 +327,16 @@ check_values() {
 
 # ---- the example ------------------------------------------------------------------
 
-# block WHAT: the text between its marks, as C or as the reader's terminal has it
+# block PAGE WHAT: the text between its marks, as C or as the reader's terminal has it
 block() {
-	sed -n "/^\.\\\\\" begin $1\$/,/^\.\\\\\" end $1\$/p" "$pages/shmbind.7" |
+	sed -n "/^\.\\\\\" begin $2\$/,/^\.\\\\\" end $2\$/p" "$pages/$1" |
 		sed '1d;$d' | sed 's/\\(aq/'"'"'/g; s/\\-/-/g; s/\\e/\\/g'
 }
 
 check_example() {
 	local name=shmb-test-$$-mailbox
-	block mailbox.c >"$work/mailbox.c"
-	block output >"$work/want"
+	block shmbind.7 mailbox.c >"$work/mailbox.c"
+	block shmbind.7 output >"$work/want"
 	[ -s "$work/want" ] && grep -q '^int main' "$work/mailbox.c" || fail "no example in shmbind.7"
 	compile "$work/mailbox.c" "$work/mailbox" || fail "the example does not compile"
 	echo "the example of shmbind(7) compiles"
@@ -306,6 +352,7 @@ check_functions
 check_constants
 check_fields
 check_json
+check_cxx
 check_tool
 check_run_keys
 check_keys

@@ -22,7 +22,7 @@ pages() {
 	local page name
 	for page in docs/man/*.[137]; do
 		echo "share/man/man${page##*.}/${page##*/}"
-		for name in $(sed -n '/^\.Sh NAME/,/^\.Nd/s/^\.Nm \([a-z_-]*\).*/\1/p' "$page"); do
+		for name in $(sed -n '/^\.Sh NAME/,/^\.Nd/s/^\.Nm \([a-z_.-]*\).*/\1/p' "$page"); do
 			echo "share/man/man${page##*.}/$name.${page##*.}"
 		done
 	done
