@@ -284,7 +284,7 @@ static void check_magazines(struct check *c)
 		if (n > DEPOT_CELLS)
 			fault(c, "depot %u: %u magazines", k, n);
 		for (uint32_t i = 0; i < n && i < DEPOT_CELLS; i++)
-			check_magazine(c, atomic_load(&d->cells[i]), "a depot");
+			check_magazine(c, cell_number(atomic_load(&d->cells[i])), "a depot");
 	}
 	for (unsigned s = 0; s < c->v->slots_n; s++)
 		for (unsigned i = 0; i < INBOX_CELLS; i++)

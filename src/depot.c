@@ -14,7 +14,7 @@
 #include "page.h"
 #include "sys.h"
 
-enum { DEPOT_BYTES = 512 * 1024, DEPOT_TRIES = 64 };
+enum { DEPOT_BYTES = 512 * 1024, DEPOT_TRIES = 64, NEAR = 8 };
 
 /* ---- the pool ------------------------------------------------------------------- */
 
@@ -137,7 +137,7 @@ bool depot_lists(const struct shmb_arena *a, unsigned class, uint32_t number)
 {
 	const struct depot_shm *d = &a->depots[class];
 	for (uint32_t i = 0, n = depot_count(d); i < n; i++)
-		if (atomic_load(&d->cells[i]) == number)
+		if (cell_number(atomic_load(&d->cells[i])) == number)
 			return true;
 	return false;
 }
@@ -149,12 +149,40 @@ bool depot_push(struct shmb_arena *a, struct mag_shm *m, uint32_t limit)
 		return false;
 	uint32_t n = depot_count(d);
 	if (n < limit) {
-		store(&d->cells[n], mag_number(a, m));
+		store(&d->cells[n], cell_make(mag_number(a, m), (uint32_t)(atomic_load(&m->holder) >> 32) + 1));
 		store(&d->count, n + 1);
 		atomic_store_explicit(&d->used_ms, (uint32_t)sys_coarse_ms(), memory_order_relaxed);
 	}
 	depot_unlock(a, m->class);
 	return n < limit;
+}
+
+/*
+ * Is a cell's magazine one that the thread itself has put there, or a thread
+ * that has gone? Blocks that change threads make them write to the same lines
+ * of the block map, for as long as they live.
+ */
+static bool cell_is_for(const struct tctx *t, uint32_t cell)
+{
+	struct shmb_arena *a = t->arena;
+	uint32_t thread = cell_tag(cell) - 1;
+	return thread == t->number || thread >= threads_ready(a) || !atomic_load_explicit(&a->threads[thread].owner, memory_order_relaxed);
+}
+
+/*
+ * Which of `n` cells the thread takes, `n` for none: near the top, so that the
+ * search is short, one that is for it. Of others' only where there are many:
+ * their threads free more than they allocate.
+ */
+static uint32_t cell_choose(const struct tctx *t, const struct depot_shm *d, uint32_t n, unsigned class)
+{
+	uint32_t top = cell_number(atomic_load(&d->cells[n - 1]));
+	if (!top || top > mags_ready(t->arena))
+		return n - 1; /* no number of ours: it goes */
+	for (uint32_t i = n; i > 0 && n - i < NEAR; i--)
+		if (cell_is_for(t, atomic_load(&d->cells[i - 1])))
+			return i - 1;
+	return n > depot_limit(class) / 2 ? n - 1 : n;
 }
 
 /* In a stranger's list it may be twice, and be this thread's already. */
@@ -164,6 +192,31 @@ static bool has_loaded(const struct tctx *t, unsigned class, uint32_t number)
 	return pair_loaded(w) == number || pair_previous(w) == number;
 }
 
+static void transit(struct tctx *t, struct mag_shm *m)
+{
+	store(&m->holder, mag_holder(t->number, t->hold));
+	store(&t->shm->transit, mag_number(t->arena, m));
+}
+
+/* Takes the magazine of a cell below the top, whose own goes to its place: that is in `discard` meanwhile. */
+static void take_below(struct tctx *t, struct depot_shm *d, uint32_t n, uint32_t i, struct mag_shm *m)
+{
+	uint32_t top = atomic_load(&d->cells[n - 1]), number = cell_number(top);
+	store(&t->arena->mags[number - 1].holder, mag_holder(t->number, t->hold));
+	store(&t->shm->discard, number);
+	store(&d->count, n - 1);
+	transit(t, m);
+	store(&d->cells[i], top);
+	store(&t->shm->discard, 0);
+}
+
+static void take_top(struct tctx *t, struct depot_shm *d, uint32_t n, struct mag_shm *m)
+{
+	if (m)
+		transit(t, m);
+	store(&d->count, n - 1);
+}
+
 struct mag_shm *depot_pop(struct tctx *t, unsigned class, bool use)
 {
 	struct shmb_arena *a = t->arena;
@@ -171,15 +224,14 @@ struct mag_shm *depot_pop(struct tctx *t, unsigned class, bool use)
 	struct mag_shm *m = NULL;
 	if (!depot_count(d) || !depot_lock(a, class))
 		return NULL;
-	uint32_t n = depot_count(d);
-	if (n) {
-		uint32_t number = atomic_load(&d->cells[n - 1]);
+	uint32_t n = depot_count(d), i = n && use ? cell_choose(t, d, n, class) : n - 1;
+	if (n && i < n) {
+		uint32_t number = cell_number(atomic_load(&d->cells[i]));
 		m = has_loaded(t, class, number) ? NULL : mag_checked(a, number, class);
-		if (m) {
-			store(&m->holder, mag_holder(t->number, t->hold));
-			store(&t->shm->transit, number);
-		}
-		store(&d->count, n - 1);
+		if (m && i < n - 1)
+			take_below(t, d, n, i, m);
+		else if (i == n - 1)
+			take_top(t, d, n, m);
 		if (use)
 			atomic_store_explicit(&d->used_ms, (uint32_t)sys_coarse_ms(), memory_order_relaxed);
 	}

@@ -46,7 +46,8 @@ bool depot_push(struct shmb_arena *a, struct mag_shm *m, uint32_t limit);
 
 /*
  * A magazine with blocks, in transit and this thread's; NULL: none, or somebody
- * is at the depot. use: the depot is of use, not only in the way.
+ * is at the depot. use: for its blocks, so none that others may want back soon;
+ * else any, to be emptied.
  */
 struct mag_shm *depot_pop(struct tctx *t, unsigned class, bool use);
 

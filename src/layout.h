@@ -140,10 +140,13 @@ static_assert(sizeof(struct header_shm) <= PAGE, "one page");
 /* ---- depot: one a class ------------------------------------------------- */
 
 /*
- * cells[0..count) are full or partly full magazines. Under `lock`, which is
+ * cells[0..count) are full or partly full magazines: their number and, as a
+ * tag, that of the thread that put it there plus one. Under `lock`, which is
  * tried and never waited for. A cell beats a thread record.
  *   push: cell, count, then the pusher's record lets go of it
  *   pop:  the magazine's holder word = me, my transit, count, my pair
+ *   pop below the top:  the top's holder word = me, my discard, count; the
+ *         magazine's holder word = me, my transit, cell = the top's; discard = 0
  * A kill in between leaves it in the depot and in the dead one's record; the
  * recoverer, holding the lock, leaves to the depot what the depot lists, and
  * to others what their holder word says. used_ms: when a magazine was last put in
@@ -259,9 +262,11 @@ struct mag_shm {
 };
 static_assert(sizeof(struct mag_shm) == 1 << MAG_SHIFT, "four lines");
 
-enum { CELL_BITS = 17 }; /* of the number in an inbox cell */
+enum { CELL_BITS = 17 }; /* of the number in a cell of an inbox or a depot; above: a tag, of an inbox the hold */
 static_assert(MAGS < 1 << CELL_BITS, "numbers plus one");
+static_assert(THREADS + 2 < 1 << (32 - CELL_BITS), "and NO_THREAD");
 static inline uint32_t cell_make(uint32_t number, holder_t hold) { return hold << CELL_BITS | number; }
+static inline uint32_t cell_tag(uint32_t cell) { return cell >> CELL_BITS; }
 static inline uint32_t cell_number(uint32_t cell) { return cell & ((1u << CELL_BITS) - 1); }
 static inline bool cell_meant_for(uint32_t cell, holder_t hold) { return cell >> CELL_BITS == hold << CELL_BITS >> CELL_BITS; }
 

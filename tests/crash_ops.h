@@ -301,6 +301,29 @@ static void prepare_free_orphan(void)
 	recover_the_dead();
 }
 
+static void peer_fills_depot(void)
+{
+	unsigned first = plan->given_n;
+	give_new(3 * ROUNDS, SMALL);
+	free_given(first, plan->given_n);
+}
+
+/* On top of this thread's magazines in the depot there is one of the peer's, which keeps it. */
+static void prepare_malloc_below(void)
+{
+	begin_with_peer();
+	fill_caches(SMALL, 2);
+	ask(peer_fills_depot);
+	hold_down(SMALL, 0);
+	hold_new(SMALL);
+	hold_down(SMALL, 0);
+	const struct depot_shm *d = &A->depots[class_of(SMALL)];
+	unsigned n = depot_size(SMALL);
+	NEED(previous_count(SMALL) == 0 && n > 2 && n < 6);
+	NEED(cell_tag(atomic_load(&d->cells[n - 1])) != cell_tag(atomic_load(&d->cells[1])));
+	allocates(SMALL);
+}
+
 /* The peer has posted magazines of this process's blocks to it. */
 static void prepare_inbox(void)
 {
@@ -609,6 +632,7 @@ static const struct op ops[] = {
 	OP("free-hit", prepare_free_hit, run_free),
 	OP("malloc-swap", prepare_malloc_swap, run_malloc),
 	OP("malloc-depot", prepare_malloc_depot, run_malloc),
+	OP("malloc-below", prepare_malloc_below, run_malloc),
 	OP("malloc-stock", prepare_malloc_stock, run_malloc),
 	OP("malloc-tidy", prepare_malloc_tidy, run_malloc),
 	OP("malloc-first", prepare_malloc_first, run_malloc),

@@ -139,7 +139,7 @@ static void count_listed(uint64_t cached)
 	uint64_t listed = 0;
 	for (unsigned k = 0; k < CLASSES; k++)
 		for (unsigned i = 0; i < atomic_load(&A->depots[k].count); i++)
-			listed += blocks_in(atomic_load(&A->depots[k].cells[i]));
+			listed += blocks_in(cell_number(atomic_load(&A->depots[k].cells[i])));
 	for (unsigned s = 0; s < atomic_load(&A->hdr->slots_high); s++)
 		for (unsigned i = 0; i < INBOX_CELLS; i++)
 			listed += blocks_in(atomic_load(&A->slots[s].inbox[i]));

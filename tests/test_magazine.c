@@ -187,6 +187,48 @@ START_TEST(a_thread_keeps_a_stock)
 END_TEST
 
 /* A depot that nobody uses is emptied by the next slow call, whatever class that is for; one in use is not. */
+static void *fill_depot(void *arg)
+{
+	pthread_barrier_t *b = (pthread_barrier_t *)((void **)arg)[1];
+	free_many(((void **)arg)[0], take_many(((void **)arg)[0], 4 * ROUNDS, SIZE), 4 * ROUNDS);
+	pthread_barrier_wait(b);
+	pthread_barrier_wait(b);
+	return NULL;
+}
+
+/* What one thread has put into the depot another does not take, until it ends or there is much. */
+START_TEST(threads_take_their_own)
+{
+	shmb_arena *a = arena_new(256 * MIB);
+	const struct depot_shm *d = &a->depots[C];
+	pthread_barrier_t b;
+	pthread_t other;
+	void *both[] = {a, &b};
+	free_many(a, take_many(a, 5 * ROUNDS, SIZE), 5 * ROUNDS);
+	unsigned own = atomic_load(&d->count);
+	pthread_barrier_init(&b, NULL, 2);
+	MUST(!pthread_create(&other, NULL, fill_depot, both), "no thread");
+	pthread_barrier_wait(&b);
+	unsigned theirs = atomic_load(&d->count) - own;
+	uint32_t tag = cell_tag(atomic_load(&d->cells[own]));
+	ck_assert(own > 1 && theirs > 1 && tag != cell_tag(atomic_load(&d->cells[0])));
+	void **p = take_many(a, (own + 3) * ROUNDS, SIZE);
+	ck_assert_uint_eq(atomic_load(&d->count), theirs);
+	for (unsigned i = 0; i < theirs; i++)
+		ck_assert_uint_eq(cell_tag(atomic_load(&d->cells[i])), tag);
+	(void)walk_arena(a, true);
+	pthread_barrier_wait(&b);
+	pthread_join(other, NULL);
+	ck_assert_uint_gt(atomic_load(&d->count), theirs); /* and what it had loaded */
+	void **q = take_many(a, (theirs + 2) * ROUNDS, SIZE);
+	ck_assert_uint_lt(atomic_load(&d->count), theirs);
+	free_many(a, p, (own + 3) * ROUNDS);
+	free_many(a, q, (theirs + 2) * ROUNDS);
+	all_comes_back(&a, 1);
+	arena_done(a);
+}
+END_TEST
+
 START_TEST(an_idle_depot_is_emptied)
 {
 	enum { OTHER = 4 * SIZE };
@@ -464,7 +506,7 @@ END_TEST
 int main(void)
 {
 	return TESTS_RUN("magazine", bytes_follow_the_block, fills_start_small_and_grow, a_pair_absorbs_ups_and_downs,
-	                 depots_keep_to_their_limit, a_thread_keeps_a_stock, an_idle_depot_is_emptied, a_flush_moves_everything_to_the_depot, a_locked_depot_is_gone_round,
+	                 depots_keep_to_their_limit, a_thread_keeps_a_stock, threads_take_their_own, an_idle_depot_is_emptied, a_flush_moves_everything_to_the_depot, a_locked_depot_is_gone_round,
 	                 no_magazines_left_is_survived, blocks_of_another_are_reused_where_freed,
 	                 the_owner_of_blocks_gets_them_posted, a_full_inbox_leads_to_the_backlog_and_back,
 	                 mixed_magazines_come_apart, close_hands_on_what_was_cached,

@@ -272,7 +272,7 @@ static void walk_lists(struct walker *k)
 	for (unsigned c = 0; c < CLASSES; c++) {
 		MUST(!atomic_load(&a->depots[c].lock), "depot %u is locked", c);
 		for (unsigned i = 0; i < atomic_load(&a->depots[c].count); i++)
-			walk_listed(k, atomic_load(&a->depots[c].cells[i]), &k->w.depot, (int)c);
+			walk_listed(k, cell_number(atomic_load(&a->depots[c].cells[i])), &k->w.depot, (int)c);
 	}
 	for (unsigned s = 0; s < atomic_load(&a->hdr->slots_high); s++)
 		for (unsigned i = 0; i < INBOX_CELLS; i++)
