@@ -75,6 +75,16 @@ cd "$work/jemalloc-5.3.0"
 # No thread-local variable of its own: a shared object has one TLS block, and our initial-exec
 # pointer puts all of it into the loader's small surplus. It takes pthread keys instead.
 sed -i '/^#define JEMALLOC_TLS *$/d' include/jemalloc/internal/jemalloc_internal_defs.h
+# Its fork handlers leave out one lock, of the tree of extents. A child that was forked while another
+# thread made a leaf of it would wait for that for ever. Taken where its rank is: before those of bases.
+lock=arena_emap_global.rtree.init_lock
+sed -i -e "/^_malloc_prefork(void)/,/^}/s/^\tfor (i = 0; i < 9; i++) {\$/&\n\t\tif (i == 6)\n\t\t\tmalloc_mutex_prefork(tsd_tsdn(tsd), \&$lock);/" \
+	-e "s/^\tmalloc_mutex_postfork_\(parent\|child\)(tsd_tsdn(tsd), &arenas_lock);/&\n\tmalloc_mutex_postfork_\1(tsd_tsdn(tsd), \&$lock);/" \
+	src/jemalloc.c
+[ "$(grep -c "$lock" src/jemalloc.c)" = 3 ] || {
+	echo "jemalloc.sh: its fork handlers are not as they were" >&2
+	exit 1
+}
 make -j"$(nproc)" build_lib_static >"$work/make.log" 2>&1 || {
 	tail -20 "$work/make.log" >&2
 	exit 1
