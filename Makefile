@@ -234,6 +234,9 @@ crash-sweep: build-tests
 	$(BUILD)/tests/crash_boxes
 storm: build-tests
 	$(BUILD)/tests/crash_storm --kills 10000
+SOAK_TIME ?= 600
+soak: build-tests
+	@BUILD=$(BUILD) scripts/soak.sh $(SOAK_TIME)
 
 # Every call fails in turn, in every operation and way: minutes.
 faults: $(BUILD)/tests/fault_sweep
@@ -286,7 +289,7 @@ clean:
 distclean: clean
 	rm -rf build
 
-.PHONY: all help check programs crash-sweep storm faults fuzz fuzz-build fuzz-run build-tests check-layers check-symbols demo bench bench-programs install uninstall dist clean distclean
+.PHONY: all help check programs crash-sweep storm soak faults fuzz fuzz-build fuzz-run build-tests check-layers check-symbols demo bench bench-programs install uninstall dist clean distclean
 .PHONY: deb check-deb check-mpi newcomer
 .SECONDARY:
 .DELETE_ON_ERROR:
