@@ -67,6 +67,7 @@ help:
 ## make demo       install what is missing, build, and watch an unmodified program's buffers
 ## make check      install what is missing, build, run every test
 ## make crash-sweep  every point of every operation; make storm: 10,000 kills
+## make soak       SOAK_TIME=600: everything at once for so many seconds
 ## make faults     every call to libc and the kernel fails in turn; compares what came of it with docs/faults.md
 ## make programs   install three dozen programs and compare each with itself under the shim
 ## make newcomer   do what README.md says, in a fresh Debian root
