@@ -2,6 +2,7 @@
 # Long work shows on a terminal what it is at, and leaves nothing of that behind;
 # elsewhere it is silent. The work is made long by calls that take their time.
 . "$(dirname "$0")/helpers/script.sh"
+needs_terminal
 . tests/helpers/tool.sh
 case $SAN in
 address | thread) echo "this sanitizer's runtime must come first: the slow calls cannot be preloaded"; exit 77 ;;

@@ -3,6 +3,7 @@
 # is, with every key. Regions are in a directory of their own, so that the list
 # is known.
 . "$(dirname "$0")/helpers/script.sh"
+needs_terminal
 . tests/helpers/tool.sh
 if ! unshare -m true 2>"$work/why"; then
 	echo "no mount namespace is to be had here: $(cat "$work/why")"

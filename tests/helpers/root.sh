@@ -10,11 +10,15 @@ furnish() {
 	mount -t tmpfs -o mode=755 none "$1/dev"
 	mknod -m 666 "$1/dev/null" c 1 3
 	mknod -m 666 "$1/dev/zero" c 1 5
+	mknod -m 666 "$1/dev/full" c 1 7
 	mknod -m 666 "$1/dev/random" c 1 8
 	mknod -m 666 "$1/dev/urandom" c 1 9
 	mknod -m 666 "$1/dev/tty" c 5 0
 	ln -s /proc/self/fd "$1/dev/fd"
 	mkdir -m 1777 "$1/dev/shm"
+	mkdir "$1/dev/pts"
+	mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts "$1/dev/pts"
+	ln -s pts/ptmx "$1/dev/ptmx"
 	mount -t tmpfs -o mode=1777 none "$1/dev/shm"
 }
 inside() { # inside ROOT COMMAND...

@@ -21,6 +21,14 @@ needs_shim() {
 	esac
 }
 
+# Is there a pseudo-terminal to be had? Says so if not; needs_terminal ends the script then.
+has_terminal() {
+	/usr/bin/python3 -c 'import os, pty; os.close(pty.openpty()[0])' 2>/dev/null || { echo "note: no pseudo-terminal here"; return 1; }
+}
+needs_terminal() {
+	has_terminal >/dev/null || { echo "no pseudo-terminal can be had here"; exit 77; }
+}
+
 wrong() { # wrong LINE...
 	printf 'FAIL %s\n' "$@" | sed '2,$s/^FAIL/    /'
 	failures=$((failures + 1))
