@@ -15,6 +15,7 @@ furnish() {
 	mknod -m 666 "$1/dev/urandom" c 1 9
 	mknod -m 666 "$1/dev/tty" c 5 0
 	ln -s /proc/self/fd "$1/dev/fd"
+	for i in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${i%:*}" "$1/dev/${i#*:}"; done
 	mkdir -m 1777 "$1/dev/shm"
 	mkdir "$1/dev/pts"
 	mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts "$1/dev/pts"
