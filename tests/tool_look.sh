@@ -197,7 +197,7 @@ def first_depot_magazine():
     for k in range(L["classes"]):
         d = L["depots"] + k * L["depot_size"]
         if u32(d + 4):
-            number = u32(d + L["depot_cells"])
+            number = u32(d + L["depot_cells"]) & 0x1ffff # above: who put it there
             return k, d, number, L["mags"] + (number - 1) * L["mag_size"]
     sys.exit("no depot holds anything: the test needs one")
 
