@@ -2,6 +2,7 @@
 # Completion in bash and zsh, as somebody sees it who types and presses Tab: every
 # verb and option that the tool's help lists, words, regions, refs, commands, files.
 . "$(dirname "$0")/helpers/script.sh"
+needs_shim
 needs_terminal
 export PATH=$PWD/$BUILD:$PATH
 mkfifo "$work/fifo"
