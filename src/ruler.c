@@ -182,14 +182,12 @@ static int show(const struct out *o, const char *name, int fd, bool json)
 int shmb_rules_name(const char *name, shmb_write_cb *write, void *opaque, const char *opts)
 {
 	struct out o = {write, opaque};
-	char canonical[NAME_MAX_BYTES + 2];
-	uint64_t size;
+	char label[NAME_MAX_BYTES + 2];
 	int fd;
-	int err = view_file(name, &fd, &size);
+	int err = view_file_label(name, &fd, label);
 	if (err)
 		return err;
-	(void)region_name(name, canonical);
-	err = show(&o, canonical, fd, opts && strchr(opts, 'J'));
+	err = show(&o, label, fd, opts && strchr(opts, 'J'));
 	sys_close(fd);
 	return err;
 }

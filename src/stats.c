@@ -274,12 +274,8 @@ int shmb_stats_print(shmb_arena *a, shmb_write_cb *write, void *opaque, const ch
 int shmb_stats_name(const char *name, shmb_write_cb *write, void *opaque, const char *opts)
 {
 	struct out o = {write, opaque};
-	char canonical[NAME_MAX_BYTES + 2];
-	uint64_t size;
+	char label[NAME_MAX_BYTES + 2];
 	int fd;
-	int err = view_file(name, &fd, &size);
-	if (err)
-		return err;
-	view_label(name, canonical, sizeof canonical);
-	return print_fd(&o, canonical, fd, opts, NULL);
+	int err = view_file_label(name, &fd, label);
+	return err ? err : print_fd(&o, label, fd, opts, NULL);
 }

@@ -61,6 +61,15 @@ int view_file(const char *name, int *fd, uint64_t *size)
 	return err;
 }
 
+int view_file_label(const char *name, int *fd, char label[NAME_MAX_BYTES + 2])
+{
+	uint64_t size;
+	int err = view_file(name, fd, &size);
+	if (!err)
+		view_label(name, label, NAME_MAX_BYTES + 2);
+	return err;
+}
+
 /* ---- copying ------------------------------------------------------------------- */
 
 static uint64_t least(uint64_t a, uint64_t b)

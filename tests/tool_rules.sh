@@ -120,6 +120,8 @@ rules --set 'thread=worker'
 tell named worker 100 3
 verify "thread=" [ "$placed" = 3 ]
 verify "not in this one" takes 100 0
+"$tool" save $name "$work/saved" >/dev/null
+verify "rules of a saved region, under its path" eval '"$tool" rules "$work/saved" >"$work/text" && grep -qx "region $work/saved: rules, generation [0-9]*" "$work/text"'
 rules --set 'size=100 sample=1/2'
 verify "sample=" eval 'takes 100 0 && takes 100 1 && takes 100 0 && takes 100 1'
 tell drop 100
