@@ -39,14 +39,6 @@ struct victims {
 	bool quick; /* all of them are registered for the quick barrier */
 };
 
-static bool evictor_lock(struct shmb_arena *a)
-{
-	holder_t now = 0, me = atomic_load(&a->holder);
-	if (atomic_compare_exchange_strong(&a->hdr->evictor, &now, me))
-		return true;
-	return now != me && holder_dead(a, now) && atomic_compare_exchange_strong(&a->hdr->evictor, &now, me);
-}
-
 static void evictor_unlock(struct shmb_arena *a)
 {
 	atomic_store(&a->hdr->evictor, 0);
@@ -132,7 +124,7 @@ static void take(struct shmb_arena *a, struct victims *v)
 void evict_idle(struct shmb_arena *a)
 {
 	struct victims v = {.quick = true};
-	if (!evictor_lock(a))
+	if (!lock_try_over(a, &a->hdr->evictor))
 		return;
 	recover_stale(a); /* what an evictor that was killed has left */
 	choose(a, &v);

@@ -44,6 +44,14 @@ static bool lock_try(_Atomic holder_t *lock, holder_t me)
 	return atomic_compare_exchange_strong(lock, &nobody, me);
 }
 
+bool lock_try_over(struct shmb_arena *a, _Atomic holder_t *lock)
+{
+	holder_t now = 0, me = atomic_load(&a->holder);
+	if (atomic_compare_exchange_strong(lock, &now, me))
+		return true;
+	return now != me && holder_dead(a, now) && atomic_compare_exchange_strong(lock, &now, me);
+}
+
 void lock_take(struct shmb_arena *a, _Atomic holder_t *lock, _Atomic uint32_t *waiters)
 {
 	holder_t me = atomic_load(&a->holder);

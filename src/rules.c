@@ -30,14 +30,6 @@
 
 enum { ENTRIES_OFF = offsetof(struct rules_shm, rules) };
 
-static bool ruler_lock(struct shmb_arena *a)
-{
-	holder_t now = 0, me = atomic_load(&a->holder);
-	if (atomic_compare_exchange_strong(&a->hdr->ruler, &now, me))
-		return true;
-	return now != me && holder_dead(a, now) && atomic_compare_exchange_strong(&a->hdr->ruler, &now, me);
-}
-
 /* ---- entries ----------------------------------------------------------------------- */
 
 static uint64_t hash_of(struct word w)
@@ -285,7 +277,7 @@ static int publish(struct shmb_arena *a, const char *text, const struct rule *ru
 
 int rules_publish(struct shmb_arena *a, const char *text, const struct rule *rules, unsigned n, bool off)
 {
-	if (!ruler_lock(a))
+	if (!lock_try_over(a, &a->hdr->ruler))
 		return EBUSY;
 	int err = publish(a, text, rules, n, off);
 	atomic_store(&a->hdr->ruler, 0);
