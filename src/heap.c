@@ -14,6 +14,7 @@
 
 #include "box.h"
 #include "context.h"
+#include "depot.h"
 #include "engine.h"
 #include "error.h"
 #include "evict.h"
@@ -62,11 +63,6 @@ static inline struct mag_shm *loaded(const struct shmb_arena *a, const struct th
 	return (struct mag_shm *)(a->no_mag + atomic_load_explicit((const _Atomic uint32_t *)hot, memory_order_relaxed));
 }
 
-static inline uint32_t count_of(const struct mag_shm *m)
-{
-	return atomic_load_explicit(&m->count, memory_order_relaxed);
-}
-
 /* Takes the top block; `n` are left. */
 static hot_path size_t pop(struct mag_shm *m, uint32_t n, block_t *blocks, size_t live)
 {
@@ -93,7 +89,7 @@ static hot_path bool malloc_hot(struct shmb_arena *a, struct thread_shm *r, size
 {
 	context_mark(r, NULL);
 	struct mag_shm *m = loaded(a, r, live);
-	uint32_t n = count_of(m) - 1;
+	uint32_t n = mag_count(m) - 1;
 	bool some = n < MAG_ROUNDS; /* also: what a stranger's writes left there leads nowhere else */
 	if (likely(some))
 		*p = block_addr(a, pop(m, n, a->blocks, live));
@@ -121,7 +117,7 @@ static hot_path bool free_hot(struct shmb_arena *a, struct thread_shm *r, const 
 		return false;
 	context_mark(r, NULL);
 	struct mag_shm *m = loaded(a, r, live);
-	uint32_t n = count_of(m);
+	uint32_t n = mag_count(m);
 	bool room = n < m->rounds;
 	if (likely(room))
 		push(m, n, blocks, grain, live);
@@ -242,7 +238,7 @@ static void *small_try(struct shmb_arena *a, const struct entered *e, const stru
 	struct mag_shm *m = magazine_refill(e->context, r->class);
 	if (!m)
 		return NULL;
-	uint32_t n = count_of(m) - 1;
+	uint32_t n = mag_count(m) - 1;
 	tell(a, r, m->entries[n]);
 	return block_addr(a, pop(m, n, a->blocks, block_make(BLOCK_LIVE, r->class)));
 }
@@ -398,7 +394,7 @@ static void small_free(struct shmb_arena *a, uint32_t grain, unsigned class)
 	struct entered e = context_enter(a);
 	struct mag_shm *m = e.how == ENTRY_CONTEXT ? magazine_spill(e.context, class) : NULL;
 	if (m) {
-		push(m, count_of(m), a->blocks, grain, block_make(BLOCK_LIVE, class));
+		push(m, mag_count(m), a->blocks, grain, block_make(BLOCK_LIVE, class));
 	} else if (e.how != ENTRY_NESTED && page_unit_mine(a, unit, span_get(a, unit))) {
 		tally_leave_one(a, grain, class);
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));

@@ -9,6 +9,7 @@
 #include "ruling.h"
 
 #include "preload_api.h"
+#include "sound.h"
 
 #include <string.h>
 
@@ -143,12 +144,13 @@ int ruling_look(struct ruling *r, const struct view *v, int fd, uint64_t counts[
 /* ---- text ------------------------------------------------------------------------- */
 
 /* A rule's text may be a file's: what a terminal would obey is not printed. */
-static const char *printable(char out[RULE_TEXT], const char *text)
+static const char *printable(char out[RULE_TEXT], const char text[RULE_TEXT])
 {
-	unsigned n = 0;
-	for (; text[n] && n < RULE_TEXT - 1; n++)
-		out[n] = (unsigned char)text[n] < ' ' || text[n] == 0x7f ? (text[n] == '\t' ? ' ' : '?') : text[n];
-	out[n] = 0;
+	memcpy(out, text, RULE_TEXT);
+	out[RULE_TEXT - 1] = 0;
+	for (char *c = out; (c = strchr(c, '\t'));)
+		*c = ' ';
+	sound_text(out, RULE_TEXT);
 	return out;
 }
 
