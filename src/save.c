@@ -12,6 +12,7 @@
  * or make new ones, so what the tables say is committed is committed anew:
  * who opens it must not die of SIGBUS where the file system is full.
  */
+#include "extent.h"
 #include "format.h"
 #include "region.h"
 #include "sys.h"
@@ -48,23 +49,15 @@ static int copy_piece(struct copying *c, uint64_t off, size_t len, bool compare)
 /* What there is of [off, end), pieces that are the same left alone if `compare`. */
 static int copy_range(struct copying *c, uint64_t off, uint64_t end, bool compare)
 {
-	uint64_t hole = 0;
-	for (int err; off < end;) {
-		if (off >= hole) {
-			err = sys_seek_data(c->from, off, &off);
-			if (!err)
-				err = sys_seek_hole(c->from, off, &hole);
-			if (err)
-				return err == ENXIO ? 0 : err; /* none up to the end */
-		}
-		uint64_t stop = hole < end ? hole : end;
-		if (off >= stop)
-			return 0;
-		size_t n = stop - off < BUFFER ? (size_t)(stop - off) : BUFFER;
-		err = copy_piece(c, off, n, compare);
+	struct extent e = {0};
+	for (uint64_t n; off < end; off += n) {
+		int err = extent_next(c->from, &off, end, &e, &n);
+		if (err || !n)
+			return err;
+		n = n < BUFFER ? n : BUFFER;
+		err = copy_piece(c, off, (size_t)n, compare);
 		if (err)
 			return err;
-		off += n;
 	}
 	return 0;
 }

@@ -12,6 +12,7 @@
  */
 #include "view.h"
 
+#include "extent.h"
 #include "format.h"
 #include "slot.h"
 #include "sound.h"
@@ -118,40 +119,6 @@ static bool is_small(const struct view *v, uint64_t unit)
 	return unit < SMALL_UNITS && span_kind_of(v->spans[unit]) == SPAN_SMALL;
 }
 
-/* What is known of the file from `from` on: a hole up to `data`, then bytes up to `hole`. */
-struct extent {
-	uint64_t from, data, hole;
-};
-
-static int extent_find(int fd, uint64_t off, struct extent *e)
-{
-	*e = (struct extent){.from = off, .data = off, .hole = UINT64_MAX};
-	int err = sys_seek_data(fd, off, &e->data);
-	if (!err)
-		err = sys_seek_hole(fd, e->data, &e->hole);
-	if (err == ENXIO) { /* none up to the end of the file */
-		e->data = e->hole = UINT64_MAX;
-		err = 0;
-	}
-	return err;
-}
-
-/* Goes from *at on to the next bytes that are there, before `end`: *n of them; 0: there are none. */
-static int data_next(int fd, uint64_t *at, uint64_t end, struct extent *e, uint64_t *n)
-{
-	*n = 0;
-	while (*at < end && !*n) {
-		int err = *at >= e->from && *at < e->hole ? 0 : extent_find(fd, *at, e);
-		if (err)
-			return err;
-		uint64_t stop = least(end, e->hole);
-		if (*at < e->data)
-			*at = e->data;
-		*n = *at < stop ? stop - *at : 0;
-	}
-	return 0;
-}
-
 /* Two copies with the same digest are of the same state: nobody was writing. */
 static void digest(struct view *v, const char *bytes, uint64_t len, uint64_t off)
 {
@@ -166,7 +133,7 @@ static int copy_range(struct view *v, int fd, char *to, uint64_t off, uint64_t l
 {
 	uint64_t n;
 	for (uint64_t at = off, end = off + len; at < end; at += n) {
-		int err = data_next(fd, &at, end, e, &n);
+		int err = extent_next(fd, &at, end, e, &n);
 		if (!err && n)
 			err = sys_pread(fd, to + (at - off), n, at);
 		if (err || !n)
@@ -248,7 +215,7 @@ static int count_range(struct counting *c, uint64_t grain, uint64_t grains)
 {
 	uint64_t first = c->v->lay.blockmap, n;
 	for (uint64_t at = first + grain, end = at + grains; at < end; at += n) {
-		int err = data_next(c->fd, &at, end, &c->e, &n);
+		int err = extent_next(c->fd, &at, end, &c->e, &n);
 		if (!err && n)
 			err = sys_pread(c->fd, c->buffer, n, at);
 		if (err || !n)
