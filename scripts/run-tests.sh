@@ -1,7 +1,10 @@
 #!/bin/bash
 # Runs Check suites, crash tests and test scripts; ends with the totals.
 #
-#   BUILD=build SAN= run-tests.sh TEST...
+#   BUILD=build SAN= TEST_JOBS=2 run-tests.sh TEST...
+#
+# TEST_JOBS (as many as processors, 4 at most) run at a time, each with a /dev/shm of its own: what one leaves, looks
+# for or collects is nobody else's. Without the privilege for that they run one by one.
 #
 # A script or crash test exits 0 (passed), 77 (skipped, its last line says
 # why) or anything else (failed). A Check suite counts each of its checks, but
@@ -56,17 +59,33 @@ run_one() { # run_one TEST NAME
 		CK_FORK=$(tsan_forks "$2")
 	fi
 	case $1 in
-	*.sh) timeout -k 10 "$limit" "${run[@]}" bash "$1" ;;
-	*) timeout -k 10 "$limit" "${run[@]}" "$1" ;;
+	*.sh) timeout -k 10 "$limit" "${private[@]}" "${run[@]}" bash "$1" ;;
+	*) timeout -k 10 "$limit" "${private[@]}" "${run[@]}" "$1" ;;
 	esac
 }
 
-for t in "$@"; do
-	name=$(basename "$t")
-	log=$logs/$name.log
-	start=$SECONDS
-	run_one "$t" "$name" >"$log" 2>&1 </dev/null
+# ---- several at a time
+private=(unshare --mount --propagation private sh -c 'mount -t tmpfs -o mode=1777 none /dev/shm && exec "$@"' sh)
+jobs=${TEST_JOBS:-$(nproc)}
+case $jobs in '' | 0 | *[!0-9]*) echo "run-tests.sh: TEST_JOBS: $jobs: not a number of jobs" >&2; exit 2 ;; esac
+[ "$jobs" -le 4 ] || [ -n "${TEST_JOBS:-}" ] || jobs=4
+if [ "$jobs" -gt 1 ] && ! "${private[@]}" true 2>/dev/null; then
+	echo "one test at a time: no privilege for a /dev/shm for each"
+	jobs=1
+fi
+[ "$jobs" -gt 1 ] || private=()
+
+# The status and the seconds of a test, in a file beside its log.
+job() { # job TEST NAME
+	local start=$SECONDS code
+	run_one "$1" "$2" >"$logs/$2.log" 2>&1 </dev/null
 	code=$?
+	echo "$code $((SECONDS - start))" >"$logs/$2.result"
+}
+
+report() { # report NAME
+	local name=$1 log=$logs/$1.log code seconds counts checks failures errors bad within word
+	read -r code seconds <"$logs/$name.result"
 	counts=$(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\)$/\1 \2 \3/p' "$log" | tail -1)
 	if [ -n "$counts" ]; then
 		read -r checks failures errors <<<"$counts"
@@ -74,7 +93,6 @@ for t in "$@"; do
 		checks=1 failures=0 errors=0
 	fi
 	bad=$((failures + errors))
-	within=0
 	if [ -n "$counts" ]; then
 		within=$(grep -c '^skip:' "$log")
 		skipped=$((skipped + within)) checks=$((checks - within))
@@ -85,16 +103,33 @@ for t in "$@"; do
 	*) word=FAIL; [ $bad -gt 0 ] || bad=1; [ "$checks" -ge $bad ] || checks=$bad ;;
 	esac
 	passed=$((passed + checks - bad)) failed=$((failed + bad))
-	printf '%-4s  %-28s %3ds' $word "$name" $((SECONDS - start))
+	printf '%-4s  %-28s %3ds' $word "$name" "$seconds"
 	[ -n "$counts" ] && printf '  %d checks' "$checks"
-	[ $code = 77 ] && printf '  %s' "$(tail -1 "$log")"
+	[ "$code" = 77 ] && printf '  %s' "$(tail -1 "$log")"
 	echo
 	grep -E '^(note|skip):' "$log" | sed 's/^/      /'
 	if [ $word = FAIL ]; then
 		broken+=("$name")
-		tail -${TEST_TAIL:-40} "$log" | sed 's/^/      | /'
+		tail -"${TEST_TAIL:-40}" "$log" | sed 's/^/      | /'
 	fi
+}
+
+declare -A running=() # by process id
+finish_one() {
+	local pid
+	wait -n -p pid "${!running[@]}"
+	report "${running[$pid]}"
+	unset "running[$pid]"
+}
+
+for t in "$@"; do
+	name=$(basename "$t")
+	rm -f "$logs/$name.result"
+	[ ${#running[@]} -lt "$jobs" ] || finish_one
+	job "$t" "$name" &
+	running[$!]=$name
 done
+while [ ${#running[@]} -gt 0 ]; do finish_one; done
 
 [ ${#broken[@]} = 0 ] || echo "failed: ${broken[*]}"
 echo "$passed passed, $failed failed, $skipped skipped"
