@@ -22,7 +22,7 @@ JE_LIB := $(JE)/lib/libjemalloc_pic.a
 
 WARN := -Wall -Wextra -Wundef -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
 CFLAGS ?= $(if $(DEBUG),-O0,-O2) -g
-ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread $(WARN) $(if $(WERROR),-Werror) \
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -fdata-sections -pthread $(WARN) $(if $(WERROR),-Werror) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
 	$(if $(FUZZ),$(FUZZ_CFLAGS)) $(if $(DEBUG),-DSHMB_DEBUG) -Iinclude -MMD -MP $(CFLAGS)
 ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN)) -Wl,-z,now -Wl,-z,relro $(LDFLAGS)
@@ -137,9 +137,11 @@ $(BUILD)/%.o: %.c Makefile | $(BUILD)/.deps
 $(BUILD)/preload/cxx.o: private ALL_CFLAGS += -fexceptions
 
 # ---- artefacts
+# Large tables apart from single words, so that what every process writes at its start lies on few pages.
+SO_LDFLAGS := -shared -Wl,-z,nodelete -Wl,--sort-section=alignment
 $(LIB_SO): $(OBJ) $(JE_LIB) src/libshmbind.map
 	$(say) LD $@
-	$(Q)$(CC) -shared $(ALL_LDFLAGS) -Wl,-soname,libshmbind.so.0 -Wl,-z,nodelete -Wl,--version-script=src/libshmbind.map \
+	$(Q)$(CC) $(SO_LDFLAGS) $(ALL_LDFLAGS) -Wl,-soname,libshmbind.so.0 -Wl,--version-script=src/libshmbind.map \
 		$(OBJ) $(JE_LIB) -lm -o $@
 $(BUILD)/libshmbind.so: $(LIB_SO)
 	$(Q)ln -sf libshmbind.so.0 $@
@@ -153,7 +155,7 @@ $(LIB_A): $(OBJ) $(JE_LIB)
 
 $(PRELOAD_SO): $(OBJ) $(PRELOAD_OBJ) $(JE_LIB) preload/preload.map
 	$(say) LD $@
-	$(Q)$(CC) -shared $(ALL_LDFLAGS) -Wl,-soname,libshmbind-preload.so -Wl,-z,nodelete \
+	$(Q)$(CC) $(SO_LDFLAGS) $(ALL_LDFLAGS) -Wl,-soname,libshmbind-preload.so \
 		-Wl,--defsym=malloc=preload_malloc,--defsym=free=preload_free \
 		-Wl,--version-script=preload/preload.map $(OBJ) $(PRELOAD_OBJ) $(JE_LIB) -lm -o $@
 $(BUILD)/libshmbind-malloc.so: $(PRELOAD_SO)

@@ -49,22 +49,17 @@ static uint32_t hash_of(const char *name)
 	return h;
 }
 
-/* Symbol table entries may lie on two pages. */
-static bool redirect(ElfW(Sym) *s, ElfW(Addr) value)
-{
-	char *page = (char *)((uintptr_t)s & ~(uintptr_t)(PAGE_BYTES - 1));
-	size_t len = (size_t)((char *)(s + 1) - page);
-	if (mprotect(page, len, PROT_READ | PROT_WRITE))
-		return false;
-	s->st_value = value;
-	(void)mprotect(page, len, PROT_READ);
-	return true;
-}
+/* The entries that are to stand for ours, and what they are to say. */
+struct redirection {
+	ElfW(Sym) *symbol;
+	ElfW(Addr) value;
+};
+enum { REDIRECTIONS = 64 }; /* of some twenty names, a few in two versions */
 
-/* Of every version of the symbol. */
-static void symbol_redirect(const struct table *t, const char *name, const void *ours)
+/* Notes every version of the symbol. */
+static void symbol_find(const struct table *t, const struct shim_entry *e, struct redirection *r, unsigned *n)
 {
-	uint32_t buckets = t->hash[0], first = t->hash[1], bloom = t->hash[2], want = hash_of(name);
+	uint32_t buckets = t->hash[0], first = t->hash[1], bloom = t->hash[2], want = hash_of(e->name);
 	const uint32_t *bucket = t->hash + 4 + bloom * (sizeof(ElfW(Addr)) / 4), *chain = bucket + buckets;
 	uint32_t i = bucket[want % buckets];
 	if (i < first)
@@ -72,12 +67,32 @@ static void symbol_redirect(const struct table *t, const char *name, const void 
 	for (;; i++) {
 		uint32_t h = chain[i - first];
 		ElfW(Sym) *s = &t->symbols[i];
-		if ((h | 1) == (want | 1) && !strcmp(t->strings + s->st_name, name) && s->st_shndx != SHN_UNDEF &&
-		    ELF64_ST_TYPE(s->st_info) == STT_FUNC)
-			(void)redirect(s, (ElfW(Addr))ours - t->base);
+		if ((h | 1) == (want | 1) && !strcmp(t->strings + s->st_name, e->name) && s->st_shndx != SHN_UNDEF &&
+		    ELF64_ST_TYPE(s->st_info) == STT_FUNC && *n < REDIRECTIONS)
+			r[(*n)++] = (struct redirection){s, (ElfW(Addr))e->ours - t->base};
 		if (h & 1)
 			return;
 	}
+}
+
+/* All at once: each change of protection is two system calls and splits a mapping. */
+static void redirect(const struct redirection *r, unsigned n)
+{
+	uintptr_t low = UINTPTR_MAX, high = 0;
+	for (unsigned i = 0; i < n; i++) {
+		uintptr_t at = (uintptr_t)r[i].symbol;
+		low = at < low ? at : low;
+		high = at > high ? at : high;
+	}
+	if (!n)
+		return;
+	low &= ~(uintptr_t)(PAGE_BYTES - 1);
+	size_t len = high + sizeof(ElfW(Sym)) - low;
+	if (mprotect((void *)low, len, PROT_READ | PROT_WRITE))
+		return;
+	for (unsigned i = 0; i < n; i++)
+		r[i].symbol->st_value = r[i].value;
+	(void)mprotect((void *)low, len, PROT_READ);
 }
 
 /* The object that defines a function which comes after ours. */
@@ -93,9 +108,12 @@ void shim_reach_deepbind(void)
 {
 	const struct shim_entry *e = shim_entries(); /* from now on nobody here looks for libc's */
 	struct link_map *libc = definer("gnu_get_libc_version");
+	struct redirection found[REDIRECTIONS];
+	unsigned n = 0;
 	struct table t;
 	if (!e || !libc || definer("malloc") != libc || definer("free") != libc || !table_of(libc, &t))
 		return;
 	for (; e->name; e++)
-		symbol_redirect(&t, e->name, e->ours);
+		symbol_find(&t, e, found, &n);
+	redirect(found, n);
 }

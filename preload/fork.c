@@ -164,11 +164,6 @@ static void fork_prepare(void)
 		fork_error = preload_snapshot_take(a, &fork_snapshot, policy.fork == FORK_COPY && !alone && shim_may_hold_writes());
 }
 
-bool shim_fork_locks(void)
-{
-	return policy.active && !alone;
-}
-
 static void fork_parent(void)
 {
 	preload_snapshot_discard(&fork_snapshot);

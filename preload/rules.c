@@ -30,7 +30,7 @@ struct asked {
 
 struct rules_set {
 	_Atomic uint32_t version; /* odd while it is written */
-	unsigned number, n;
+	unsigned n;
 	bool off, begun;
 	struct asked rules[RULES];
 	struct rule parsed[RULES];
@@ -40,7 +40,7 @@ struct rules_set {
 const char rules_nothing[RULES_TEXT];
 struct rules_bounds rules_bounds = {.lowest = 1, .count = 0};
 
-static struct rules_set sets[RULES_SETS] = {{.number = 0}, {.number = 1}};
+static struct rules_set sets[RULES_SETS];
 static struct rules_set *_Atomic in_force = &sets[0];
 
 /* ---- taking them in --------------------------------------------------------------- */
@@ -60,13 +60,21 @@ static struct rules_bounds bounds_of(const struct rule *rules, unsigned n)
 	return (struct rules_bounds){.lowest = low, .count = high - low, .exact = n == 1 && rule_asks_size_only(&rules[0])};
 }
 
-/* A set that nobody has read: no word of it ever leads to where there is nothing. */
+static unsigned number_of(const struct rules_set *s)
+{
+	return (unsigned)(s - sets);
+}
+
+/*
+ * Before a set is written that somebody may still read: from then on no word
+ * of it leads to where there is nothing, whatever number of rules he finds.
+ */
 static void set_begin(struct rules_set *s)
 {
 	for (unsigned i = 0; i < RULES; i++)
 		s->rules[i].r.thread.s = rules_nothing;
-	site_begin(s->number);
-	symbols_begin(s->number);
+	site_begin(number_of(s));
+	symbols_begin(number_of(s));
 	s->begun = true;
 }
 
@@ -76,9 +84,9 @@ static void ask(struct rules_set *s, struct asked *to, struct rule r)
 		r.thread.s = rules_nothing;
 	to->r = r;
 	to->by_site = rule_asks_site(&r);
-	to->module = r.module.len ? site_pattern(s->number, r.module) : 0;
-	to->object = r.by_offset ? site_pattern(s->number, r.object) : 0;
-	to->symbol = r.symbol.len ? symbol_new(s->number, r.symbol) : 0;
+	to->module = r.module.len ? site_pattern(number_of(s), r.module) : 0;
+	to->object = r.by_offset ? site_pattern(number_of(s), r.object) : 0;
+	to->symbol = r.symbol.len ? symbol_new(number_of(s), r.symbol) : 0;
 	atomic_store(&to->matched, 0);
 	atomic_store(&to->hits, 0);
 	atomic_store(&to->bytes, 0);
@@ -93,8 +101,8 @@ static bool load(struct rules_set *s, const char *text, bool *site, struct word 
 	memcpy(s->text, text, len + 1);
 	if (!rule_parse(s->text, s->parsed, &s->n, bad))
 		return false;
-	site_clear(s->number);
-	symbols_clear(s->number);
+	site_clear(number_of(s));
+	symbols_clear(number_of(s));
 	for (unsigned i = 0; i < s->n; i++) {
 		ask(s, &s->rules[i], s->parsed[i]);
 		*site |= s->rules[i].by_site;
@@ -104,9 +112,10 @@ static bool load(struct rules_set *s, const char *text, bool *site, struct word 
 
 struct rules_set *rules_load(const char *text, bool off, bool *site, struct word *bad)
 {
-	struct rules_set *now = atomic_load(&in_force), *s = &sets[(now->number + 1) % RULES_SETS];
-	atomic_store(&s->version, (atomic_load(&s->version) + 1) | 1); /* a fork may have left it odd */
-	if (!s->begun)
+	struct rules_set *now = atomic_load(&in_force), *s = &sets[(number_of(now) + 1) % RULES_SETS];
+	uint32_t version = atomic_load(&s->version);
+	atomic_store(&s->version, (version + 1) | 1); /* a fork may have left it odd */
+	if (version && !s->begun)
 		set_begin(s);
 	atomic_thread_fence(memory_order_seq_cst);
 	*site = false;
@@ -117,7 +126,7 @@ struct rules_set *rules_load(const char *text, bool off, bool *site, struct word
 	if (good && *site && !site_possible())
 		good = false;
 	if (good)
-		symbols_read(s->number);
+		symbols_read(number_of(s));
 	return good ? s : NULL;
 }
 
@@ -149,10 +158,10 @@ static bool site_holds(const struct rules_set *s, const struct asked *q, struct 
 	if (!q->by_site)
 		return true;
 	if (!at->found)
-		site_find(s->number, at, caller);
+		site_find(number_of(s), at, caller);
 	return (!q->r.module.len || site_named(at, q->module)) &&
 	       (!q->r.by_offset || (site_at(at, q->r.offset) && site_named(at, q->object))) &&
-	       (!q->r.symbol.len || site_within(s->number, at, q->symbol));
+	       (!q->r.symbol.len || site_within(number_of(s), at, q->symbol));
 }
 
 /* A block that is there already has drawn its lot: it stays where it is. */

@@ -216,9 +216,6 @@ shmb_arena *shim_arena_late(void);
 /* Once, at the first of all calls that register handlers, or at the start. Only where the shim is active. */
 bool shim_handle_forks(void); /* false: none can be had */
 
-/* Between the handlers before a fork and those after it: may locks be other threads', so that they are to be taken? */
-bool shim_fork_locks(void);
-
 /* A chosen request found no room. True: the ordinary heap may serve it. */
 bool shim_full(shmb_arena *a, unsigned rule);
 

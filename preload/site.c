@@ -112,7 +112,8 @@ void site_begin(unsigned set)
 void site_clear(unsigned set)
 {
 	atomic_store(&pattern_count[set], 0);
-	atomic_fetch_add(&patterns_are[set], 1);
+	if (!atomic_fetch_add(&patterns_are[set], 1))
+		return; /* the first patterns: nothing has been seen yet */
 	for (unsigned i = 0; i < SEEN; i++) {
 		enum seen_state ready = SEEN_READY;
 		(void)atomic_compare_exchange_strong(&seen[set][i].state, &ready, SEEN_NOT);

@@ -75,6 +75,11 @@ cd "$work/jemalloc-5.3.0"
 # No thread-local variable of its own: a shared object has one TLS block, and our initial-exec
 # pointer puts all of it into the loader's small surplus. It takes pthread keys instead.
 sed -i '/^#define JEMALLOC_TLS *$/d' include/jemalloc/internal/jemalloc_internal_defs.h
+# No constructor and no fork handlers of its own: the engine starts it with the first small block and calls
+# its handlers (src/engine.c), so that a process that needs it not does without its forty pages.
+sed -i '/^#define JEMALLOC_HAVE_PTHREAD_ATFORK *$/d' include/jemalloc/internal/jemalloc_internal_defs.h
+sed -i '/^JEMALLOC_ATTR(constructor)$/d' src/jemalloc.c
+! grep -q '^JEMALLOC_ATTR(constructor)' src/jemalloc.c
 # Its fork handlers leave out one lock, of the tree of extents. A child that was forked while another
 # thread made a leaf of it would wait for that for ever. Taken where its rank is: before those of bases.
 lock=arena_emap_global.rtree.init_lock

@@ -13,7 +13,9 @@
  *              unissued: in units of the living, orphaned: in those of the dead
  *
  * While processes write, a copy can contradict itself. So what is wrong is
- * kept by its text, and only what three copies agree on counts.
+ * kept by its text, and only what all copies agree on counts: of a heap that
+ * does not change two, else up to LOOKS. A block that goes to and fro may well be
+ * caught in the same state a few times, with another thousand beside it.
  */
 #include "out.h"
 #include "sound.h"
@@ -25,7 +27,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { UNIT_GRAINS = UNIT / GRAIN, MAX_FAULTS = 64, FAULT_TEXT = 120, LOOKS = 3 };
+enum { UNIT_GRAINS = UNIT / GRAIN, MAX_FAULTS = 64, FAULT_TEXT = 120, LOOKS = 24 };
 
 struct faults {
 	unsigned n;
@@ -183,7 +185,7 @@ static void check_small(struct check *c, uint64_t u)
 
 /* ---- magazines ----------------------------------------------------------------------- */
 
-/* torn: it is the one that a dead process was about to add or remove; being listed then counts. */
+/* torn: it is the one that a thread, dead or alive, may be about to add or remove; being listed then counts. */
 static void check_entry(struct check *c, uint32_t number, unsigned class, uint32_t grain, bool torn)
 {
 	uint64_t unit = grain / UNIT_GRAINS;
@@ -200,8 +202,8 @@ static void check_entry(struct check *c, uint32_t number, unsigned class, uint32
 		fault(c, "magazine %u: lists grain %u, whose byte is %#x", number, grain, b);
 }
 
-/* A magazine that `place` lists; number plus one. */
-static void check_magazine(struct check *c, uint32_t number, const char *place)
+/* A magazine that `place` lists; number plus one. held: by a thread, which may be in the middle of a malloc or free. */
+static void check_magazine(struct check *c, uint32_t number, const char *place, bool held)
 {
 	if (!number)
 		return;
@@ -221,7 +223,7 @@ static void check_magazine(struct check *c, uint32_t number, const char *place)
 		return;
 	}
 	for (uint32_t i = 0; i < n; i++)
-		check_entry(c, number, m->class, m->entries[i], dead && i == n - 1);
+		check_entry(c, number, m->class, m->entries[i], (held || dead) && i == n - 1);
 }
 
 /* What a record lists counts only while the magazine names it as its holder and no shared place has it. True: it does. */
@@ -234,7 +236,7 @@ static bool check_held(struct check *c, unsigned thread, uint32_t number)
 		if (c->mags[number / 64] >> (number % 64) & 1)
 			return false;
 	}
-	check_magazine(c, number, "a thread record");
+	check_magazine(c, number, "a thread record", true);
 	return number && number <= c->v->mags_n;
 }
 
@@ -262,7 +264,7 @@ static void check_moving(struct check *c, uint32_t number, holder_t as)
 {
 	if (number && number <= c->v->mags_n && !(c->mags[number / 64] >> (number % 64) & 1) &&
 	    atomic_load(&c->v->mags[number - 1].holder) == mag_holder(NO_THREAD, as))
-		check_magazine(c, number, "a slot");
+		check_magazine(c, number, "a slot", false);
 }
 
 static void check_slot(struct check *c, unsigned slot)
@@ -284,11 +286,11 @@ static void check_magazines(struct check *c)
 		if (n > DEPOT_CELLS)
 			fault(c, "depot %u: %u magazines", k, n);
 		for (uint32_t i = 0; i < n && i < DEPOT_CELLS; i++)
-			check_magazine(c, cell_number(atomic_load(&d->cells[i])), "a depot");
+			check_magazine(c, cell_number(atomic_load(&d->cells[i])), "a depot", false);
 	}
 	for (unsigned s = 0; s < c->v->slots_n; s++)
 		for (unsigned i = 0; i < INBOX_CELLS; i++)
-			check_magazine(c, cell_number(atomic_load(&c->v->slots[s].inbox[i])), "an inbox");
+			check_magazine(c, cell_number(atomic_load(&c->v->slots[s].inbox[i])), "an inbox", false);
 	for (unsigned s = 0; s < c->v->slots_n; s++)
 		check_slot(c, s);
 	for (unsigned i = 0; i < c->v->threads_n; i++)

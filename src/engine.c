@@ -18,8 +18,8 @@
 #include "engine.h"
 
 #include "error.h"
+#include "lease.h"
 #include "page.h"
-#include "preload_api.h"
 #include "sys.h"
 
 #include <stdio.h>
@@ -110,31 +110,72 @@ static bool hook_merge(extent_hooks_t *hooks, void *a, size_t asize, void *b, si
 	return ((uintptr_t)a - base) >> UNIT_SHIFT != ((uintptr_t)b - base) >> UNIT_SHIFT ? HOOK_REFUSED : HOOK_OK;
 }
 
-extern void je_jemalloc_prefork(void);
+/* ---- starting ---------------------------------------------------------------------- */
 
-bool preload_is_engine(void (*prepare)(void))
+/*
+ * jemalloc sets itself up with a process's first small block, not when the
+ * library is loaded, and has no fork handlers of its own (scripts/jemalloc.sh):
+ * its locks are inside of everything else, so that they are taken last before a
+ * fork, whenever it was started. Where there is no other thread they are free
+ * anyway, and taking them copies some thirty pages.
+ */
+extern void je_jemalloc_prefork(void);
+extern void je_jemalloc_postfork_parent(void);
+extern void je_jemalloc_postfork_child(void);
+
+static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER; /* a fork keeps out of it */
+static _Atomic bool started;
+
+static bool engine_start(void)
 {
-	return prepare == je_jemalloc_prefork;
+	if (likely(atomic_load_explicit(&started, memory_order_acquire)))
+		return true;
+	pthread_mutex_lock(&starting);
+	volatile size_t asked = shmb_je_nallocx(1, 0); /* 0: there is no memory for it yet. Declared to be pure, hence volatile */
+	atomic_store(&started, asked != 0);
+	pthread_mutex_unlock(&starting);
+	return atomic_load(&started);
+}
+
+static void fork_prepare(void)
+{
+	if (forks_alone)
+		return;
+	pthread_mutex_lock(&starting);
+	if (atomic_load(&started))
+		je_jemalloc_prefork();
+}
+
+static void fork_parent(void)
+{
+	if (forks_alone)
+		return;
+	if (atomic_load(&started))
+		je_jemalloc_postfork_parent();
+	pthread_mutex_unlock(&starting);
+}
+
+static void fork_child(void)
+{
+	if (forks_alone)
+		return;
+	if (atomic_load(&started))
+		je_jemalloc_postfork_child();
+	pthread_mutex_unlock(&starting);
+}
+
+int engine_setup(void)
+{
+	return pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
 
 /* ---- shards ---------------------------------------------------------------------- */
-
-/*
- * fork runs the handlers that were registered last first. jemalloc's, which
- * lock what is locked inside of everything else, are registered by its first
- * call: in the shim its own constructor would come after the one that opens.
- */
-void engine_setup(void)
-{
-	volatile size_t asked = shmb_je_nallocx(1, 0); /* declared to be pure: left out if nobody wants to know */
-	(void)asked;
-}
 
 static struct engine *engine_make(struct shmb_arena *a)
 {
 	struct engine *none = NULL;
 	void *at; /* not from malloc: that may be this very arena */
-	if (sys_map(NULL, sizeof(struct engine), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &at))
+	if (!engine_start() || sys_map(NULL, sizeof(struct engine), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &at))
 		return NULL;
 	struct engine *e = at;
 	unsigned cpus = sys_processors(ENGINE_SHARDS);
@@ -255,5 +296,6 @@ void engine_purge(struct shmb_arena *a)
 void engine_stats(struct shmb_arena *a, void (*write)(void *, const char *), void *opaque, const char *opts)
 {
 	(void)a;
-	shmb_je_malloc_stats_print(write, opaque, opts);
+	if (engine_start())
+		shmb_je_malloc_stats_print(write, opaque, opts);
 }

@@ -11,8 +11,8 @@
 
 enum { ENGINE_SHARDS = 8 }; /* jemalloc arenas a process uses for one of ours, at most */
 
-/* Once, before fork handlers of locks under which the engine is called. */
-void engine_setup(void);
+/* Once: registers fork handlers, to be called before any are registered that take locks under which the engine is called. */
+int engine_setup(void);
 
 /* Forgets the spans and destroys the jemalloc arenas. In a forked child only the former. */
 void engine_close(struct shmb_arena *a);

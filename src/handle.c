@@ -3,8 +3,8 @@
  *
  * The handles are static and never given back to a heap, so that a call on a
  * closed one can say so. Opening, closing and forking are serialised by
- * setup_lock, which fork holds; it is registered after jemalloc's own fork
- * handlers, so that it is taken before theirs.
+ * setup_lock, which fork holds; it is registered after the engine's fork
+ * handlers, so that it is taken before their locks.
  */
 #include "box.h"
 #include "context.h"
@@ -63,8 +63,9 @@ __attribute__((destructor(102))) static void leave(void)
 
 static int setup(void)
 {
-	engine_setup();
-	int err = context_setup();
+	int err = engine_setup();
+	if (!err)
+		err = context_setup();
 	if (!err)
 		err = lease_setup();
 	return err ? err : pthread_atfork(fork_prepare, fork_done, fork_child);

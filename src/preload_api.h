@@ -40,9 +40,6 @@ int preload_handle_forks(void);
  */
 bool preload_fork_alone(void);
 
-/* Is it the fork handler of the engine, which takes and gives back its locks, and makes them anew in the child? */
-bool preload_is_engine(void (*prepare)(void));
-
 /* In the parent, after the fork. */
 void preload_snapshot_discard(struct snapshot *s);
 

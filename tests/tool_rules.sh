@@ -27,7 +27,11 @@ tell() { # tell LINE...: $placed blocks of it in the region, $usable bytes
 }
 rules() { "$tool" rules $name "$@" >"$work/text" 2>"$work/err"; } # rules OPTION...
 of() { "$tool" rules $name --json | jq -c "$1"; }                 # of FILTER
-is() { [ "$(of "$1")" = "$2" ] || { echo "     $1: $(of "$1"), not $2"; return 1; }; } # is FILTER VALUE
+is() { # is FILTER VALUE
+	local now
+	now=$(of "$1")
+	[ "$now" = "$2" ] || { echo "     $1: $now, not $2"; return 1; }
+}
 takes() { tell take $1 1 && [ "$placed" = $2 ]; }                    # takes SIZE 0|1: is the next one placed?
 refused() { # refused TEXT OPTION...
 	local before
