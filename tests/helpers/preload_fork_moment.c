@@ -226,7 +226,7 @@ static bool list_whole(void)
 static bool cells_cut(cell_t *const c[CELLS])
 {
 	for (unsigned i = 1; i < CELLS; i++)
-		if (*c[i] > *c[i - 1] || *c[i] < *c[0] - 1 || *c[i] + 1 < *c[i - 1])
+		if (*c[i] > *c[i - 1] || *c[i] + 1 < *c[0] || *c[i] + 1 < *c[i - 1])
 			return false;
 	return *c[0] - *c[CELLS - 1] <= 1;
 }
