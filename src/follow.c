@@ -34,11 +34,6 @@ static bool class_tagged[CLASSES];    /* what is issued has a tag */
 static bool some_tagged;
 static uint8_t entries[RULES];        /* in the region */
 
-static uint8_t live_byte(size_t grains)
-{
-	return block_make(BLOCK_LIVE, class_of(grains ? grains * GRAIN : 1));
-}
-
 /* ---- following ----------------------------------------------------------------------- */
 
 void preload_rules_use(const struct rule *rules, unsigned n)
@@ -56,8 +51,7 @@ void preload_rules_use(const struct rule *rules, unsigned n)
 	memcpy(class_tagged, plan.tagged, sizeof class_tagged);
 	some_tagged = some;
 	atomic_thread_fence(memory_order_release);
-	for (size_t i = 0; i < sizeof heap_placed; i++)
-		heap_placed[i] = rule_plan_places(&plan, rules, n, i) ? live_byte(i) : 0;
+	rule_plan_table(&plan, rules, n, heap_placed);
 }
 
 void preload_rules_follow(shmb_arena *a, uint32_t gen, bool refused)

@@ -8,6 +8,8 @@
  */
 #include "rule.h"
 
+#include "blockmap.h"
+
 #include <string.h>
 
 /* ---- words -------------------------------------------------------------------- */
@@ -286,22 +288,44 @@ int rule_only(const struct rule *rules, unsigned n, size_t least, size_t most)
 
 /* ---- what follows for size classes ------------------------------------------------- */
 
-static unsigned class_of_grains(size_t grains)
+/* Requests that come to a class are of `first` to `last` grains. */
+static size_t first_grains(unsigned class)
 {
-	return class_of(grains ? grains * GRAIN : 1);
+	return class ? class_size(class - 1) / GRAIN + 1 : 0;
+}
+
+static size_t last_grains(unsigned class)
+{
+	return class_size(class) / GRAIN;
+}
+
+/* The rule that places all sizes of so many grains, whoever asks; -1: none. */
+static int place_range(const struct rule *rules, unsigned n, size_t least, size_t most)
+{
+	return rule_place_all(rules, n, least ? (least - 1) * GRAIN + 1 : 0, most * GRAIN);
+}
+
+static bool some_place(const struct rule *rules, unsigned n, unsigned class)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (rules[i].place && rules[i].low <= class_size(class) && (!class || rules[i].high > class_size(class - 1)))
+			return true;
+	return false;
 }
 
 static int place_grains(const struct rule *rules, unsigned n, size_t grains)
 {
-	return rule_place_all(rules, n, grains ? (grains - 1) * GRAIN + 1 : 0, grains * GRAIN);
+	return place_range(rules, n, grains, grains);
 }
 
 /* The rule that places the largest of a class's sizes whoever asks, of those that there is one for. */
 static int place_largest(const struct rule *rules, unsigned n, unsigned class)
 {
-	size_t most = class_size(class) / GRAIN, least = class ? class_size(class - 1) / GRAIN + 1 : 0;
+	size_t least = first_grains(class);
 	int by = -1;
-	for (size_t i = most + 1; by < 0 && i-- > least;)
+	if (!some_place(rules, n, class))
+		return by;
+	for (size_t i = last_grains(class) + 1; by < 0 && i-- > least;)
 		by = place_grains(rules, n, i);
 	return by;
 }
@@ -317,9 +341,15 @@ void rule_plan(const struct rule *rules, unsigned n, struct rule_plan *plan)
 	}
 }
 
-bool rule_plan_places(const struct rule_plan *plan, const struct rule *rules, unsigned n, size_t grains)
+void rule_plan_table(const struct rule_plan *plan, const struct rule *rules, unsigned n,
+                     uint8_t table[CLASS_MAX_SIZE / GRAIN + 1])
 {
-	unsigned c = class_of_grains(grains);
-	int by = place_grains(rules, n, grains);
-	return by >= 0 && plan->counts[c] == by && !plan->tagged[c];
+	for (unsigned c = 0; c < CLASSES; c++) {
+		size_t first = first_grains(c), last = last_grains(c);
+		uint8_t live = block_make(BLOCK_LIVE, c);
+		bool none = plan->tagged[c] || !some_place(rules, n, c);
+		bool all = !none && place_range(rules, n, first, last) == plan->counts[c];
+		for (size_t i = first; i <= last; i++)
+			table[i] = all || (!none && place_grains(rules, n, i) == plan->counts[c]) ? live : 0;
+	}
 }

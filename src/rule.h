@@ -60,8 +60,12 @@ struct rule_plan {
 };
 void rule_plan(const struct rule *rules, unsigned n, struct rule_plan *plan);
 
-/* Does the hot path serve requests that come to `grains`? All of them are placed, by the rule that counts. */
-bool rule_plan_places(const struct rule_plan *plan, const struct rule *rules, unsigned n, size_t grains);
+/*
+ * What the hot path is to know, by the grains of a request: the LIVE byte of
+ * its class where all such requests are placed, by the rule that counts; else 0.
+ */
+void rule_plan_table(const struct rule_plan *plan, const struct rule *rules, unsigned n,
+                     uint8_t table[CLASS_MAX_SIZE / GRAIN + 1]);
 
 /* "64K": digits and at most one of K M G T. False: something else, or too large. */
 bool parse_size(const char *s, const char *end, uint64_t *out);
