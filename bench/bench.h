@@ -22,7 +22,7 @@ enum { STEP_OPS = 512, PARTIES_MAX = 2 };
 /* Shared by the parties, in memory that a fork shares. */
 struct shared {
 	pthread_barrier_t barrier;
-	bool apart; /* the parties' heaps are their own, so no block goes from one to the other */
+	bool apart; /* processes, and no block goes from one to the other */
 	_Atomic bool over; /* the party that ends the run says so */
 	struct {
 		_Alignas(64) uint64_t ops, begin_ns, end_ns;
@@ -39,7 +39,8 @@ struct party {
 	void *state; /* of the workload; not from the allocator under test */
 };
 
-enum work_kind { IN_THREADS, IN_PROCESSES };
+/* In processes each uses what it allocated itself, which private heaps can do, too; on one heap blocks are passed. */
+enum work_kind { IN_THREADS, IN_PROCESSES, ON_ONE_HEAP };
 
 struct work {
 	const char *name;

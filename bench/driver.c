@@ -152,7 +152,7 @@ static void run_counted(struct party *p, int fd)
 
 static void run_timed(struct party *parties, const struct work *w, struct shared *s)
 {
-	if (w->kind == IN_PROCESSES)
+	if (w->kind != IN_THREADS)
 		parties_in_processes(parties, w->parties);
 	else
 		parties_in_threads(parties, w->parties);
@@ -182,11 +182,11 @@ int main(int argc, char **argv)
 	run_ns = strtoull(argv[3], NULL, 10) * 1000000u;
 	alarm(60); /* a party that died must not leave the other waiting */
 	backend_open(argv[2]);
-	if (w->kind == IN_PROCESSES && backend_reach() == REACH_ONE)
+	if (w->kind != IN_THREADS && backend_reach() == REACH_ONE)
 		bench_die("a heap for one process only");
-	if (w->kind == IN_PROCESSES && w->chained && backend_reach() != REACH_ALL)
+	if (w->kind == ON_ONE_HEAP && backend_reach() != REACH_ALL)
 		bench_die("private heaps cannot free each other's blocks");
-	s->apart = w->kind == IN_PROCESSES && backend_reach() != REACH_ALL;
+	s->apart = w->kind == IN_PROCESSES;
 	if (!strcmp(argv[3], "count") && argc == 5)
 		run_counted(&parties[0], atoi(argv[4]));
 	else if (!strcmp(argv[3], "memory"))
