@@ -19,6 +19,7 @@ struct snapshot {
 	void *memory; /* NULL: none */
 	size_t size;
 	bool packed;
+	bool nothing; /* nothing lives, and nobody else could have changed that */
 	bool moment; /* writes of other threads were held: it is of one moment */
 };
 

@@ -16,6 +16,7 @@
  */
 #include "arena.h"
 #include "freeze.h"
+#include "lease.h"
 #include "preload_api.h"
 #include "sys.h"
 #include "window.h"
@@ -119,6 +120,8 @@ static void copy(struct copier *c, const void *from, uint64_t len)
 	char *to = c->err || !len ? NULL : target(c, off, len);
 	if (!to)
 		return;
+	if (c->mirror && len > PAGE)
+		(void)sys_populate(to, len); /* at once, not by a fault for each page; refused: by these */
 	if (c->fd >= 0) {
 		int err = sys_pread(c->fd, to, len, off);
 		if (!err || err == EIO) { /* EIO: the file is too short, a mapping has no more */
@@ -167,11 +170,15 @@ static void look_at_region(struct copier *c)
 
 /* ---- copying ------------------------------------------------------------------------ */
 
+/* Runs of pages that have had blocks. */
 static void copy_small(struct copier *c, uint64_t unit)
 {
-	for (uint64_t page = unit * UNIT_PAGES; page < (unit + 1) * UNIT_PAGES; page++)
-		if (atomic_load_explicit(&c->pages[page], memory_order_acquire))
-			copy(c, c->a->data + (page << PAGE_SHIFT), PAGE);
+	uint64_t page = unit * UNIT_PAGES, end = page + UNIT_PAGES;
+	for (uint64_t n; page < end; page += n + 1) {
+		for (n = 0; page + n < end && atomic_load_explicit(&c->pages[page + n], memory_order_acquire);)
+			n++;
+		copy(c, c->a->data + (page << PAGE_SHIFT), n << PAGE_SHIFT);
+	}
 }
 
 static void copy_large(struct copier *c, uint64_t unit, uint64_t n)
@@ -419,9 +426,20 @@ static int pack_take(struct copier *c, struct snapshot *s)
 	return c->err;
 }
 
+/* Only where no other thread can allocate before the fork. */
+static bool nothing_lives(struct copier *c)
+{
+	uint64_t unit = 0;
+	look_at_region(c);
+	return forks_alone && !run_next(c, &unit);
+}
+
 int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment)
 {
 	struct copier c = {.a = a};
+	s->nothing = nothing_lives(&c);
+	if (s->nothing)
+		return 0;
 	source_open(&c);
 	int err = mirror_take(&c, a, s, moment);
 	s->packed = err != 0;
@@ -461,6 +479,8 @@ static int unpack(const struct shmb_arena *a, const struct pack *p)
 
 int preload_snapshot_adopt(shmb_arena *a, struct snapshot *s)
 {
+	if (s->nothing)
+		return preload_absent(a);
 	atomic_store(&a->retired, true);
 	if (!s->packed) {
 		int err = sys_move(s->memory, s->size, a->map);
