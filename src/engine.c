@@ -13,7 +13,9 @@
  *     our own caches (magazines, dirty units) are the ones that bound memory
  *   - MALLOCX_ARENA alone may return another arena's cached block, and in a
  *     thread's last destructors a request can be served from arena 0: requests
- *     say MALLOCX_TCACHE_NONE, and what comes back is checked for its range
+ *     name a cache of their thread's for this arena, or none, and what comes
+ *     back is checked for its range
+ *   - a block from or to an arena takes its lock; a cache does that for many
  */
 #include "engine.h"
 
@@ -29,7 +31,8 @@
 #include <jemalloc/jemalloc.h>
 
 const char *shmb_je_malloc_conf = "narenas:1,tcache:false,retain:false,dirty_decay_ms:0,muzzy_decay_ms:0,"
-                                  "background_thread:false,abort_conf:true";
+                                  "background_thread:false,abort_conf:true,lg_tcache_nslots_mul:0,"
+                                  "tcache_nslots_small_min:4,tcache_nslots_small_max:32";
 
 enum { HOOK_OK = false, HOOK_REFUSED = true };
 
@@ -41,7 +44,12 @@ struct engine {
 	pthread_mutex_t lock; /* creation of shards */
 	_Atomic unsigned shards[ENGINE_SHARDS]; /* jemalloc's number plus one; 0: not made yet */
 	unsigned used;
+	uint16_t caches[THREADS]; /* only its thread looks, or whoever is alone: how often it was wanted, or CACHE + number */
 };
+
+/* It is not worth while for a thread that asks for little. */
+enum { CACHE_WANTED = 256, CACHE_NOT_TO_BE_HAD = CACHE_WANTED, CACHE, CACHED_CLASSES = 20 };
+static_assert(CLASS_STEPPED(CACHED_CLASSES - 1) == 1024, "the largest");
 
 /* As jemalloc defines it for experimental.arenas_create_ext. */
 struct arena_config {
@@ -211,13 +219,58 @@ static void each_shard(struct engine *e, const char *what)
 	}
 }
 
+/* ---- caches ------------------------------------------------------------------------ */
+
+static unsigned cache_make(void)
+{
+	unsigned number;
+	size_t len = sizeof number;
+	return shmb_je_mallctl("tcache.create", &number, &len, NULL, 0) || number > UINT16_MAX - CACHE ? CACHE_NOT_TO_BE_HAD
+	                                                                                            : CACHE + number;
+}
+
+/* The flag that says which. */
+static int cache_of(struct engine *e, unsigned thread, unsigned class)
+{
+	if (thread >= THREADS || class >= CACHED_CLASSES)
+		return MALLOCX_TCACHE_NONE;
+	uint16_t *c = &e->caches[thread];
+	if (unlikely(*c < CACHE_WANTED) && ++*c == CACHE_WANTED)
+		*c = (uint16_t)cache_make();
+	return *c >= CACHE ? MALLOCX_TCACHE(*c - CACHE) : MALLOCX_TCACHE_NONE;
+}
+
+static void cache_end(struct engine *e, unsigned thread)
+{
+	unsigned number = e->caches[thread] - CACHE;
+	if (e->caches[thread] >= CACHE)
+		(void)shmb_je_mallctl("tcache.destroy", NULL, NULL, &number, sizeof number);
+	e->caches[thread] = 0;
+}
+
+void engine_flush(struct shmb_arena *a, unsigned thread)
+{
+	struct engine *e = atomic_load_explicit(&a->engine, memory_order_acquire);
+	if (e)
+		cache_end(e, thread);
+}
+
+/* Nobody else is in the engine. Caches first: what they hold is the shards'. */
+static void each_end(struct engine *e)
+{
+	for (unsigned i = 0; i < THREADS; i++)
+		if (e->caches[i])
+			cache_end(e, i);
+	each_shard(e, "destroy");
+}
+
 void engine_close(struct shmb_arena *a)
 {
 	struct engine *e = atomic_exchange(&a->engine, NULL);
 	if (!e || e->hold != atomic_load(&a->hold))
 		return; /* a parent's: its jemalloc arenas are left alone, its hooks refuse from now on */
 	atomic_store(&e->dead, true);
-	each_shard(e, "destroy");
+	each_end(e);
 	sys_unmap(e, sizeof *e);
 }
 
@@ -227,7 +280,7 @@ void engine_renew(struct shmb_arena *a, holder_t hold)
 	if (!e)
 		return;
 	atomic_store(&e->dead, true);
-	each_shard(e, "destroy");
+	each_end(e);
 	for (unsigned i = 0; i < ENGINE_SHARDS; i++)
 		atomic_store(&e->shards[i], 0);
 	e->hold = hold;
@@ -250,16 +303,17 @@ static unsigned shard_make(struct engine *e, unsigned i)
 	return got;
 }
 
-static bool alloc_flags(struct shmb_arena *a, unsigned shard, unsigned class, int flags, uint32_t *grain)
+static bool alloc_flags(struct shmb_arena *a, unsigned thread, unsigned class, int flags, uint32_t *grain)
 {
 	struct engine *e = atomic_load_explicit(&a->engine, memory_order_acquire);
 	if (unlikely(!e) && !(e = engine_make(a)))
 		return false;
-	unsigned i = shard % e->used;
+	unsigned i = thread % e->used;
 	unsigned number = atomic_load_explicit(&e->shards[i], memory_order_acquire);
 	if (unlikely(!number) && !(number = shard_make(e, i)))
 		return false;
-	char *p = shmb_je_mallocx(class_size(class), flags | MALLOCX_ARENA(number - 1) | MALLOCX_TCACHE_NONE);
+	flags |= MALLOCX_ARENA(number - 1) | cache_of(e, thread, class);
+	char *p = shmb_je_mallocx(class_size(class), flags);
 	if (!p)
 		return false;
 	if (!arena_has(a, p)) {
@@ -271,19 +325,21 @@ static bool alloc_flags(struct shmb_arena *a, unsigned shard, unsigned class, in
 	return true;
 }
 
-bool engine_alloc(struct shmb_arena *a, unsigned shard, unsigned class, uint32_t *grain)
+bool engine_alloc(struct shmb_arena *a, unsigned thread, unsigned class, uint32_t *grain)
 {
-	return alloc_flags(a, shard, class, 0, grain);
+	return alloc_flags(a, thread, class, 0, grain);
 }
 
-bool engine_alloc_aligned(struct shmb_arena *a, unsigned shard, unsigned class, size_t align, uint32_t *grain)
+bool engine_alloc_aligned(struct shmb_arena *a, unsigned thread, unsigned class, size_t align, uint32_t *grain)
 {
-	return alloc_flags(a, shard, class, MALLOCX_ALIGN(align), grain);
+	return alloc_flags(a, thread, class, MALLOCX_ALIGN(align), grain);
 }
 
-void engine_free(struct shmb_arena *a, uint32_t grain)
+void engine_free(struct shmb_arena *a, unsigned thread, unsigned class, uint32_t grain)
 {
-	shmb_je_dallocx(a->data + ((size_t)grain << GRAIN_SHIFT), MALLOCX_TCACHE_NONE);
+	struct engine *e = atomic_load_explicit(&a->engine, memory_order_acquire);
+	/* not by its size: `class` is what the region says, and jemalloc would believe it */
+	shmb_je_dallocx(a->data + ((size_t)grain << GRAIN_SHIFT), cache_of(e, thread, class));
 }
 
 void engine_purge(struct shmb_arena *a)

@@ -20,14 +20,23 @@ void engine_close(struct shmb_arena *a);
 /* Begins anew with nothing, for a hold that has nothing. No other thread is in the engine. */
 void engine_renew(struct shmb_arena *a, holder_t hold);
 
+/*
+ * `thread` is the number of the caller's thread record, NO_THREAD where it has
+ * none: with one it has a cache in jemalloc, in which blocks of up to 1 KiB,
+ * 32 a class at most, wait for its next call.
+ */
+
 /* A block of `class`, its pages noted, in data grains. False: no memory. */
-bool engine_alloc(struct shmb_arena *a, unsigned shard, unsigned class, uint32_t *grain);
+bool engine_alloc(struct shmb_arena *a, unsigned thread, unsigned class, uint32_t *grain);
 
 /* The same at a multiple of `align` > PAGE. The class must be one of whole pages. */
-bool engine_alloc_aligned(struct shmb_arena *a, unsigned shard, unsigned class, size_t align, uint32_t *grain);
+bool engine_alloc_aligned(struct shmb_arena *a, unsigned thread, unsigned class, size_t align, uint32_t *grain);
 
-/* Takes back a block that lies in a unit of page_unit_mine(). */
-void engine_free(struct shmb_arena *a, uint32_t grain);
+/* Takes back a block of `class` that lies in a unit of page_unit_mine(). */
+void engine_free(struct shmb_arena *a, unsigned thread, unsigned class, uint32_t grain);
+
+/* What waits in the thread's cache goes back, and the cache with it; until it is needed again. */
+void engine_flush(struct shmb_arena *a, unsigned thread);
 
 /* Gives slabs and pages that jemalloc holds empty back to the span table. */
 void engine_purge(struct shmb_arena *a);

@@ -218,11 +218,11 @@ static void tell(const struct shmb_arena *a, const struct request *r, uint32_t g
 }
 
 /* A block straight from the engine, for whom no magazine will do. */
-static void *issue_from_engine(struct shmb_arena *a, unsigned shard, const struct request *r)
+static void *issue_from_engine(struct shmb_arena *a, unsigned thread, const struct request *r)
 {
 	uint32_t grain;
-	bool got = r->align > PAGE ? engine_alloc_aligned(a, shard, r->class, r->align, &grain)
-	                           : engine_alloc(a, shard, r->class, &grain);
+	bool got = r->align > PAGE ? engine_alloc_aligned(a, thread, r->class, r->align, &grain)
+	                           : engine_alloc(a, thread, r->class, &grain);
 	if (!got)
 		return NULL;
 	tell(a, r, grain);
@@ -234,7 +234,7 @@ static void *issue_from_engine(struct shmb_arena *a, unsigned shard, const struc
 static void *small_try(struct shmb_arena *a, const struct entered *e, const struct request *r)
 {
 	if (e->how != ENTRY_CONTEXT || r->align > PAGE)
-		return issue_from_engine(a, e->how == ENTRY_CONTEXT ? e->context->number : 0, r);
+		return issue_from_engine(a, e->how == ENTRY_CONTEXT ? e->context->number : NO_THREAD, r);
 	struct mag_shm *m = magazine_refill(e->context, r->class);
 	if (!m)
 		return NULL;
@@ -398,7 +398,7 @@ static void small_free(struct shmb_arena *a, uint32_t grain, unsigned class)
 	} else if (e.how != ENTRY_NESTED && page_unit_mine(a, unit, span_get(a, unit))) {
 		tally_leave_one(a, grain, class);
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
-		engine_free(a, grain);
+		engine_free(a, NO_THREAD, class, grain);
 	} else {
 		tally_leave_one(a, grain, class);
 		block_stray(a, grain);

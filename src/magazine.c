@@ -205,8 +205,9 @@ static struct mag_shm *stock_pop(struct tctx *t, unsigned class)
 /* ---- emptying ------------------------------------------------------------------------- */
 
 /* Gives the blocks at the top that nobody living else owns back, down to `keep`; true: it got there. */
-static bool flush_down(struct shmb_arena *a, struct mag_shm *m, uint32_t keep)
+static bool flush_down(struct tctx *t, struct mag_shm *m, uint32_t keep)
 {
+	struct shmb_arena *a = t->arena;
 	for (uint32_t n = mag_count(m); n > keep; n--) {
 		uint32_t grain = m->entries[n - 1];
 		uint64_t unit = grain / GRAINS_PER_UNIT;
@@ -221,7 +222,7 @@ static bool flush_down(struct shmb_arena *a, struct mag_shm *m, uint32_t keep)
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
 		mag_count_set(m, n - 1);
 		if (mine)
-			engine_free(a, grain);
+			engine_free(a, t->number, m->class, grain);
 		else
 			orphan_leave(a, unit, w);
 	}
@@ -235,7 +236,7 @@ static bool flush_down(struct shmb_arena *a, struct mag_shm *m, uint32_t keep)
 static bool magazine_send(struct tctx *t, struct mag_shm *m)
 {
 	struct shmb_arena *a = t->arena;
-	if (flush_down(a, m, 0))
+	if (flush_down(t, m, 0))
 		return false;
 	holder_t to = span_holder(span_get(a, m->entries[mag_count(m) - 1] / GRAINS_PER_UNIT));
 	if (to != t->hold && inbox_post(a, to, m))
@@ -300,7 +301,7 @@ static struct mag_shm *load_full(struct tctx *t, unsigned class, struct pair p, 
 static void purge(struct tctx *t, struct mag_shm *m)
 {
 	struct shmb_arena *a = t->arena;
-	if (flush_down(a, m, 0)) {
+	if (flush_down(t, m, 0)) {
 		pool_return(a, m);
 	} else {
 		holder_t to = span_holder(span_get(a, m->entries[mag_count(m) - 1] / GRAINS_PER_UNIT));
@@ -362,11 +363,12 @@ struct mag_shm *magazine_refill(struct tctx *t, unsigned class)
 }
 
 /* Of the loaded magazine, where no other is to be had. */
-static bool flush_half(struct shmb_arena *a, struct mag_shm *m)
+static bool flush_half(struct tctx *t, struct mag_shm *m)
 {
+	struct shmb_arena *a = t->arena;
 	uint32_t n = mag_count(m);
 	tally_untag(a, m);
-	bool done = flush_down(a, m, m->rounds / 2u);
+	bool done = flush_down(t, m, m->rounds / 2u);
 	tally_leave(a, m->class, n - mag_count(m));
 	return done;
 }
@@ -399,7 +401,7 @@ struct mag_shm *magazine_spill(struct tctx *t, unsigned class)
 	}
 	struct mag_shm *empty = pool_take(t, class);
 	if (!empty)
-		return p.loaded && flush_half(t->arena, p.loaded) ? p.loaded : NULL;
+		return p.loaded && flush_half(t, p.loaded) ? p.loaded : NULL;
 	pair_set(t, class, empty, p.loaded);
 	return empty;
 }
@@ -456,6 +458,7 @@ bool magazine_flush_thread(struct tctx *t)
 	for (unsigned c = 0; c < CLASSES; c++)
 		flush_class(t, c);
 	backlog_retry(t);
+	engine_flush(t->arena, t->number);
 	return !atomic_load(&t->shm->backlog);
 }
 
@@ -469,6 +472,7 @@ void magazine_reclaim(struct tctx *t)
 		while ((m = depot_pop(t, c, false)))
 			purge(t, m);
 	backlog_retry(t); /* into the depots again, for anybody */
+	engine_flush(t->arena, t->number);
 	pool_resync(t->arena);
 }
 

@@ -248,15 +248,17 @@ void page_trim(struct shmb_arena *a)
 
 void page_note(struct shmb_arena *a, uint32_t grain, unsigned class)
 {
-	uint64_t at = (uint64_t)grain << GRAIN_SHIFT;
-	uint64_t size = class_size(class);
-	uint64_t end = at + size;
-	for (uint64_t page = at >> PAGE_SHIFT; page << PAGE_SHIFT < end; page++) {
-		uint64_t start = page << PAGE_SHIFT;
-		uint64_t phase = at >= start ? (at - start) % size : end - start;
-		page_t w = page_make(class, (uint32_t)(phase >> GRAIN_SHIFT));
-		if (atomic_load_explicit(&a->pages[page], memory_order_relaxed) != w)
-			atomic_store_explicit(&a->pages[page], w, memory_order_release);
+	enum { PAGE_GRAINS = PAGE / GRAIN };
+	uint32_t step = class_size(class) / GRAIN, end = grain % PAGE_GRAINS + step;
+	uint32_t phase = grain % PAGE_GRAINS % step; /* in the pages after the first: where the block ends */
+	for (_Atomic page_t *page = &a->pages[grain / PAGE_GRAINS];; page++) {
+		page_t w = page_make(class, phase);
+		if (atomic_load_explicit(page, memory_order_relaxed) != w)
+			atomic_store_explicit(page, w, memory_order_release);
+		if (end <= PAGE_GRAINS)
+			return;
+		end -= PAGE_GRAINS;
+		phase = end;
 	}
 }
 
