@@ -221,7 +221,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_IMAGE) $(FUZZ_MAIN) $
 
 fuzz: $(BUILD)/.deps-fuzz
 	@$(MAKE) --no-print-directory CC=clang FUZZ=1 fuzz-run
-fuzz-build: $(BUILD)/tests/fault_sweep $(REPLAYS)
+fuzz-build: $(REPLAYS)
 fuzz-run: fuzz-build
 	@BUILD=$(BUILD) scripts/fuzz.sh $(FUZZERS)
 
