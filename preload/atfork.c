@@ -16,10 +16,12 @@
 
 typedef int atfork_fn(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *object);
 
+/* NOLINTBEGIN(bugprone-reserved-identifier): names of the linker's and libc's */
 extern void *__dso_handle __attribute__((visibility("hidden"))); /* this object, as pthread_atfork() names it */
 
 #define EXPORT __attribute__((visibility("default")))
 EXPORT atfork_fn __register_atfork;
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 /*
  * The engine's handlers write to some thirty pages before a fork and after it,

@@ -23,7 +23,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64, PARTS = 12 };
+enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64, BATCH = BATCH_UNITS * UNIT_GRAINS, PARTS = 12 };
 
 bool view_is_path(const char *name)
 {
@@ -238,7 +238,7 @@ int view_count_blocks(const struct view *v, int fd, uint64_t counts[256], const 
 {
 	struct counting c = {.v = v, .fd = fd, .tags = tags};
 	void *buffer;
-	int err = sys_map(NULL, BATCH_UNITS * UNIT_GRAINS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &buffer);
+	int err = sys_map(NULL, BATCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &buffer);
 	if (err)
 		return err;
 	c.buffer = buffer;
@@ -247,7 +247,7 @@ int view_count_blocks(const struct view *v, int fd, uint64_t counts[256], const 
 		if (n)
 			err = count_range(&c, u * UNIT_GRAINS, n * UNIT_GRAINS);
 	}
-	sys_unmap(buffer, BATCH_UNITS * UNIT_GRAINS);
+	sys_unmap(buffer, BATCH);
 	for (unsigned i = 0; i < 256; i++)
 		counts[i] = c.counts[0][i] + c.counts[1][i];
 	return err == EIO ? SHMB_ECORRUPT : err;

@@ -149,7 +149,7 @@ static void obey(char *line)
 		drop((unsigned)a);
 	else if (sscanf(line, "once %zu", &a) == 1)
 		once(a);
-	else if (sscanf(line, "named %60s %zu %zu", name, &a, &b) == 3) {
+	else if (sscanf(line, "named %63s %zu %zu", name, &a, &b) == 3) {
 		struct naming w = {name, a, (unsigned)b};
 		pthread_t t;
 		if (pthread_create(&t, NULL, named, &w) || pthread_join(t, NULL))
