@@ -76,6 +76,7 @@ help:
 ## make install    PREFIX=/usr/local DESTDIR=, and BINDIR LIBDIR INCLUDEDIR MANDIR BASHDIR ZSHDIR
 ## make uninstall  removes what install put there
 ## make fuzz       FUZZ_TIME=600: seconds for each fuzzer, after the seeds in tests/fuzz/seeds
+## make analyse    clang-tidy, cppcheck and gcc -fanalyzer; `make check` runs the second
 ## make check-layers | check-symbols   what `check` also runs
 ## make deb        Debian packages -> build/deb; make check-deb tries them
 ## make check-mpi  installs Open MPI and tries the example with it
@@ -114,6 +115,10 @@ $(BUILD)/.deps-deb: scripts/deps.sh
 $(BUILD)/.deps-fuzz: scripts/deps.sh
 	@mkdir -p $(BUILD)
 	@scripts/deps.sh fuzz
+	@touch $@
+$(BUILD)/.deps-analyse: scripts/deps.sh
+	@mkdir -p $(BUILD)
+	@scripts/deps.sh analyse
 	@touch $@
 $(BUILD)/.deps-bench: scripts/deps.sh
 	@mkdir -p $(BUILD)
@@ -223,7 +228,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_IMAGE) $(FUZZ_MAIN) $
 
 fuzz: $(BUILD)/.deps-fuzz
 	@$(MAKE) --no-print-directory CC=clang FUZZ=1 fuzz-run
-fuzz-build: $(BUILD)/tests/fault_sweep $(REPLAYS)
+fuzz-build: $(REPLAYS)
 fuzz-run: fuzz-build
 	@BUILD=$(BUILD) scripts/fuzz.sh $(FUZZERS)
 
@@ -244,6 +249,10 @@ soak: build-tests
 # Every call fails in turn, in every operation and way: minutes.
 faults: $(BUILD)/tests/fault_sweep
 	@BUILD=$(BUILD) scripts/faults.sh
+
+# The engine's headers are what they read of jemalloc.
+analyse: $(BUILD)/.deps-analyse $(JE_LIB)
+	@scripts/analyse.sh
 
 programs: $(BUILD)/.deps-programs all
 	@BUILD=$(BUILD) SAN=$(SAN) scripts/programs.sh
@@ -292,7 +301,7 @@ clean:
 distclean: clean
 	rm -rf build
 
-.PHONY: all help check programs crash-sweep storm soak faults fuzz fuzz-build fuzz-run build-tests check-layers check-symbols demo bench bench-programs install uninstall dist clean distclean
+.PHONY: all help check analyse programs crash-sweep storm soak faults fuzz fuzz-build fuzz-run build-tests check-layers check-symbols demo bench bench-programs install uninstall dist clean distclean
 .PHONY: deb check-deb check-mpi newcomer
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -367,7 +367,7 @@ int shmb_stats_name(const char *name, shmb_write_cb *write, void *opaque, const 
 /*
  * Walks every invariant of the region. Writes one line for each contradiction,
  * then one that sums up; 0, or SHMB_ECORRUPT where there was any. With writers
- * at work only what is still wrong at a second and third look counts.
+ * at work only what is still wrong at each of thirty looks counts.
  */
 int shmb_check_name(const char *name, shmb_write_cb *write, void *opaque);
 

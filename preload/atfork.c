@@ -15,8 +15,10 @@
 
 typedef int atfork_fn(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *object);
 
+/* NOLINTBEGIN(bugprone-reserved-identifier): names of the linker's and libc's */
 #define EXPORT __attribute__((visibility("default")))
 EXPORT atfork_fn __register_atfork;
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 /* What pthread_atfork() is, in every object. Before libc is set up there is no environment to go by. */
 EXPORT int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *object)

@@ -94,7 +94,7 @@ static bool executable_in(const char *dirs, const char *file)
 
 static void leave_for(const char *file, bool search)
 {
-	const char *dirs = getenv("PATH");
+	const char *dirs = getenv("PATH"); /* NOLINT(concurrency-mt-unsafe): as execvp(3) itself does next */
 	if (search && !strchr(file, '/') ? executable_in(dirs ? dirs : "/bin:/usr/bin", file) : executable(file))
 		shim_leave();
 }

@@ -9,15 +9,16 @@
  *   magazines  each is listed once, each block in one magazine, and every block
  *              that is said to be cached is listed: nothing is lost
  *   boxes      each ready one's object is a live block, each name is its box's
+ *   tags       each is a rule's, and a block's that lives or is free in a thread's magazine
  *   sums       live + cached + stray + unissued + orphaned + free = capacity;
  *              unissued: in units of the living, orphaned: in those of the dead
  *
  * While processes write, a copy can contradict itself. So what is wrong is
- * kept by its text, and only what all copies agree on counts: of a heap that
- * does not change two, else up to LOOKS. A block that goes to and fro may well be
- * caught in the same state a few times, with another thousand beside it.
+ * kept by its text, and only what all of many copies agree on counts: the
+ * block that a busy thread frees and takes again is often in the middle of it.
  */
 #include "out.h"
+#include "ruling.h"
 #include "sound.h"
 #include "sys.h"
 #include "view.h"
@@ -27,7 +28,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { UNIT_GRAINS = UNIT / GRAIN, MAX_FAULTS = 64, FAULT_TEXT = 120, LOOKS = 24 };
+enum { UNIT_GRAINS = UNIT / GRAIN, MAX_FAULTS = 64, FAULT_TEXT = 120, LOOKS = 30 };
 
 struct faults {
 	unsigned n;
@@ -42,6 +43,7 @@ struct check {
 	uint64_t *mags;   /* a bit a magazine: some place lists it */
 	uint64_t listed_len;
 	uint64_t live, cached, stray, unissued, orphaned, free, cached_blocks, listed_blocks;
+	uint64_t rules_off; /* by how much the rules' sums are not what their blocks come to */
 };
 
 static void fault(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -91,6 +93,16 @@ static void check_cont(struct check *c, uint64_t u, span_t w)
 		c->live += UNIT;
 }
 
+/* Who is about to free a run may not have come to its tag; whoever mends that takes it off. */
+static void check_unit_tag(struct check *c, uint64_t u, enum span_kind kind)
+{
+	unsigned tag = c->v->rules_n ? c->v->unit_tags[u] : 0;
+	if (tag > c->v->rules_n)
+		fault(c, "unit %lu: its tag is of rule %u of %u", (unsigned long)u, tag, c->v->rules_n);
+	else if (tag && kind != SPAN_HEAD && kind != SPAN_TAKING)
+		fault(c, "unit %lu: has the tag of rule %u, and no large block starts there", (unsigned long)u, tag);
+}
+
 static void check_word(struct check *c, uint64_t u)
 {
 	span_t w = c->v->spans[u];
@@ -99,6 +111,7 @@ static void check_word(struct check *c, uint64_t u)
 		fault(c, "unit %lu: %s: %#lx", (unsigned long)u, why, (unsigned long)w);
 	if (span_kind_of(w) != SPAN_FREE && !sound_holder(span_holder(w), c->v->slots, c->v->slots_n))
 		fault(c, "unit %lu: held by %#x, which never was", (unsigned long)u, span_holder(w));
+	check_unit_tag(c, u, span_kind_of(w));
 	switch (span_kind_of(w)) {
 	case SPAN_FREE:
 	case SPAN_TAKING:
@@ -169,11 +182,25 @@ static void check_page(struct check *c, uint64_t page)
 	}
 }
 
+static void check_tags(struct check *c, uint64_t u)
+{
+	for (uint64_t grain = u * UNIT_GRAINS, end = grain + UNIT_GRAINS; c->v->tags && grain < end; grain++) {
+		unsigned tag = c->v->tags[grain];
+		enum block_state s = block_state_of(c->v->blocks[grain]);
+		unsigned long at = (unsigned long)(c->v->lay.data + (grain << GRAIN_SHIFT));
+		if (tag > c->v->rules_n)
+			fault(c, "block at %#lx: its tag is of rule %u of %u", at, tag, c->v->rules_n);
+		else if (tag && s != BLOCK_LIVE && s != BLOCK_CACHED)
+			fault(c, "block at %#lx: has the tag of rule %u, and is none", at, tag);
+	}
+}
+
 static void check_small(struct check *c, uint64_t u)
 {
 	uint64_t before = c->live + c->cached + c->stray;
 	for (unsigned i = 0; i < UNIT_PAGES; i++)
 		check_page(c, u * UNIT_PAGES + i);
+	check_tags(c, u);
 	uint64_t used = c->live + c->cached + c->stray - before;
 	if (used > UNIT)
 		fault(c, "unit %lu: %lu bytes of blocks in it", (unsigned long)u, (unsigned long)used);
@@ -185,7 +212,7 @@ static void check_small(struct check *c, uint64_t u)
 
 /* ---- magazines ----------------------------------------------------------------------- */
 
-/* torn: it is the one that a thread, dead or alive, may be about to add or remove; being listed then counts. */
+/* torn: it may be the one that a process was about to add or remove when it died or was stopped; being listed then counts. */
 static void check_entry(struct check *c, uint32_t number, unsigned class, uint32_t grain, bool torn)
 {
 	uint64_t unit = grain / UNIT_GRAINS;
@@ -202,8 +229,10 @@ static void check_entry(struct check *c, uint32_t number, unsigned class, uint32
 		fault(c, "magazine %u: lists grain %u, whose byte is %#x", number, grain, b);
 }
 
-/* A magazine that `place` lists; number plus one. held: by a thread, which may be in the middle of a malloc or free. */
-static void check_magazine(struct check *c, uint32_t number, const char *place, bool held)
+static const char a_record[] = "a thread record";
+
+/* A magazine that `place` lists; number plus one. */
+static void check_magazine(struct check *c, uint32_t number, const char *place)
 {
 	if (!number)
 		return;
@@ -216,14 +245,29 @@ static void check_magazine(struct check *c, uint32_t number, const char *place, 
 	if (bit_test_set(c->mags, number))
 		fault(c, "magazine %u: listed twice, again by %s", number, place);
 	bool dead = !view_holder_live(c->v, (holder_t)atomic_load(&m->holder));
-	if (n == 0 && dead)
-		return; /* killed while taking it from the pool: its class is not written yet */
+	if (n == 0 && (dead || place == a_record))
+		return; /* taken from the pool a moment ago: its class is not written yet */
 	if (m->class >= CLASSES || m->rounds != class_rounds(m->class) || n > m->rounds) {
 		fault(c, "magazine %u: %u of %u rounds of class %u", number, n, m->rounds, m->class);
 		return;
 	}
 	for (uint32_t i = 0; i < n; i++)
-		check_entry(c, number, m->class, m->entries[i], (held || dead) && i == n - 1);
+		check_entry(c, number, m->class, m->entries[i], (dead || place == a_record) && i == n - 1);
+}
+
+/* The same of a place that is no thread's: what comes there has had its tag taken off before. */
+static void check_shared(struct check *c, uint32_t number, const char *place)
+{
+	check_magazine(c, number, place);
+	if (!c->v->tags || !number || number > c->v->mags_n)
+		return;
+	const struct mag_shm *m = &c->v->mags[number - 1];
+	for (uint32_t i = 0, n = atomic_load(&m->count); i < n && i < MAG_ROUNDS; i++) {
+		uint32_t grain = m->entries[i];
+		if (grain / UNIT_GRAINS < c->v->ready && c->v->tags[grain])
+			fault(c, "block at %#lx: has the tag of rule %u, and is free in %s",
+			      (unsigned long)(c->v->lay.data + ((uint64_t)grain << GRAIN_SHIFT)), c->v->tags[grain], place);
+	}
 }
 
 /* What a record lists counts only while the magazine names it as its holder and no shared place has it. True: it does. */
@@ -236,7 +280,7 @@ static bool check_held(struct check *c, unsigned thread, uint32_t number)
 		if (c->mags[number / 64] >> (number % 64) & 1)
 			return false;
 	}
-	check_magazine(c, number, "a thread record", true);
+	check_magazine(c, number, a_record);
 	return number && number <= c->v->mags_n;
 }
 
@@ -264,7 +308,7 @@ static void check_moving(struct check *c, uint32_t number, holder_t as)
 {
 	if (number && number <= c->v->mags_n && !(c->mags[number / 64] >> (number % 64) & 1) &&
 	    atomic_load(&c->v->mags[number - 1].holder) == mag_holder(NO_THREAD, as))
-		check_magazine(c, number, "a slot", false);
+		check_shared(c, number, "a slot");
 }
 
 static void check_slot(struct check *c, unsigned slot)
@@ -286,11 +330,11 @@ static void check_magazines(struct check *c)
 		if (n > DEPOT_CELLS)
 			fault(c, "depot %u: %u magazines", k, n);
 		for (uint32_t i = 0; i < n && i < DEPOT_CELLS; i++)
-			check_magazine(c, cell_number(atomic_load(&d->cells[i])), "a depot", false);
+			check_shared(c, cell_number(atomic_load(&d->cells[i])), "a depot");
 	}
 	for (unsigned s = 0; s < c->v->slots_n; s++)
 		for (unsigned i = 0; i < INBOX_CELLS; i++)
-			check_magazine(c, cell_number(atomic_load(&c->v->slots[s].inbox[i])), "an inbox", false);
+			check_shared(c, cell_number(atomic_load(&c->v->slots[s].inbox[i])), "an inbox");
 	for (unsigned s = 0; s < c->v->slots_n; s++)
 		check_slot(c, s);
 	for (unsigned i = 0; i < c->v->threads_n; i++)
@@ -391,6 +435,7 @@ static int look(struct check *c, const struct view *v, struct faults *faults)
 	c->free += (v->lay.units - v->ready) << UNIT_SHIFT;
 	if (c->live + c->cached + c->stray + c->unissued + c->orphaned + c->free != v->h.capacity)
 		fault(c, "the sums do not add up to the capacity");
+	c->rules_off = ruling_sums_off(v);
 	sys_unmap(bits, c->listed_len);
 	return 0;
 }
@@ -406,7 +451,7 @@ static void agree(struct faults *kept, const struct faults *again)
 				break;
 			}
 	kept->n = n;
-	kept->more = again->more < kept->more ? again->more : kept->more;
+	kept->more = !n ? 0 : again->more < kept->more ? again->more : kept->more;
 }
 
 /* An open that claims recovers too; gc would remove a dead owner's region. */
@@ -432,6 +477,9 @@ static void report(const struct out *o, const struct check *c, const struct faul
 	          out_bytes(a[3], c->unissued), out_bytes(a[4], c->orphaned), out_bytes(a[5], c->free),
 	          quiet ? "nobody was writing, the sums are exact" : "processes were writing, the sums are of a moving heap");
 	report_dead(o, name);
+	if (quiet && c->rules_off)
+		out_print(o, "; the rules' sums are off by %s, as by a process killed or stopped while it moved blocks",
+		          out_bytes(a[0], c->rules_off));
 	out_print(o, "\n");
 }
 
@@ -444,7 +492,7 @@ int shmb_check_name(const char *name, shmb_write_cb *write, void *opaque)
 	int err = 0;
 	for (unsigned i = 0; i < LOOKS && !err; i++) {
 		struct view v;
-		err = view_open_name(&v, name);
+		err = view_open_name(&v, name, true);
 		if (err)
 			break;
 		seen[i % 2] = v.digest;

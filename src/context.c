@@ -44,7 +44,7 @@ static bool record_commit(struct shmb_arena *a, unsigned i)
 		return true;
 	unsigned end = (i / PER_PAGE + 1) * PER_PAGE;
 	char *first = a->map + a->lay.threads + (uint64_t)ready / PER_PAGE * PAGE;
-	if (sys_populate(first, (uint64_t)(a->map + a->lay.threads + end / PER_PAGE * PAGE - first)))
+	if (sys_populate(first, (uint64_t)(a->map + a->lay.threads + (uint64_t)end / PER_PAGE * PAGE - first)))
 		return false;
 	hint_raise(&a->hdr->threads_ready, end);
 	return true;

@@ -35,7 +35,7 @@ static unsigned bucket_of(uint32_t h, unsigned step)
 
 static struct bucket_shm *group_of(const struct shmb_arena *a, const char *name)
 {
-	return &a->buckets[hash(name) % GROUPS * GROUP];
+	return &a->buckets[(size_t)hash(name) % GROUPS * GROUP];
 }
 
 int directory_check(const char *name)
@@ -45,7 +45,7 @@ int directory_check(const char *name)
 
 static struct name_shm *names_of(const struct shmb_arena *a, unsigned bucket)
 {
-	return &a->names[bucket * NAMES_PER_BUCKET];
+	return &a->names[(size_t)bucket * NAMES_PER_BUCKET];
 }
 
 /*

@@ -70,10 +70,11 @@ static int change(const char *name, struct desk *d, const struct wish *w)
 {
 	shmb_options opt = {.flags = SHMB_ATTACH_ONLY};
 	shmb_arena *a;
-	if (w->rules && strlen(w->rules) >= RULES_TEXT)
+	size_t len = w->rules ? strlen(w->rules) : 0;
+	if (len >= RULES_TEXT)
 		return E2BIG;
 	if (w->rules)
-		strcpy(d->text, w->rules);
+		memcpy(d->text, w->rules, len + 1);
 	int err = w->rules ? parse(d, w) : 0;
 	if (!err)
 		err = shmb_arena_open(name, &opt, &a);

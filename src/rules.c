@@ -170,14 +170,14 @@ static int bank_write(struct change *c, const char *text, const struct rule *rul
 {
 	struct rule_plan plan;
 	struct rules_bank *new = c->new;
-	char *room = c->a->map + c->a->lay.rule_text + which * RULES_TEXT;
+	char *room = c->a->map + c->a->lay.rule_text + (uint64_t)which * RULES_TEXT;
 	size_t len = strlen(text);
 	if (len >= RULES_TEXT)
 		return E2BIG;
 	int err = sys_populate(room, round_up(len + 1, PAGE));
 	if (err)
 		return err;
-	memset(new, 0, sizeof *new);
+	memset(new, 0, sizeof *new); /* NOLINT(clang-analyzer-core.NonNullParamChecker): a bank of a region, which is mapped */
 	err = entries_choose(c, rules, n);
 	if (err)
 		return err;
@@ -299,7 +299,7 @@ uint32_t rules_read(const struct shmb_arena *a, char *text, bool *off)
 	if (!b || b->text_len >= RULES_TEXT)
 		return 0;
 	uint32_t len = b->text_len;
-	memcpy(text, a->map + a->lay.rule_text + (gen & 1) * RULES_TEXT, len < RULES_TEXT ? len : 0);
+	memcpy(text, a->map + a->lay.rule_text + (uint64_t)(gen & 1) * RULES_TEXT, len < RULES_TEXT ? len : 0);
 	text[len < RULES_TEXT ? len : 0] = 0;
 	*off = b->off;
 	atomic_thread_fence(memory_order_acquire);

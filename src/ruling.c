@@ -141,6 +141,44 @@ int ruling_look(struct ruling *r, const struct view *v, int fd, uint64_t counts[
 	return 0;
 }
 
+/* ---- sums -------------------------------------------------------------------------- */
+
+/* What blocks with tags count for their rules. */
+static void sum_tagged(const struct view *v, int64_t sums[RULE_ENTRIES])
+{
+	for (uint64_t u = 0; u < v->ready; u++) {
+		unsigned tag = v->unit_tags[u];
+		if (tag && tag <= v->rules_n)
+			sums[tag - 1] += (int64_t)(view_large(v, u) << UNIT_SHIFT);
+		if (u >= SMALL_UNITS || span_kind_of(v->spans[u]) != SPAN_SMALL)
+			continue;
+		for (uint64_t g = u * UNIT / GRAIN, end = g + UNIT / GRAIN; g < end; g++) {
+			tag = v->tags[g];
+			if (tag && tag <= v->rules_n && block_class(v->blocks[g]) < CLASSES)
+				sums[tag - 1] += class_size(block_class(v->blocks[g]));
+		}
+	}
+}
+
+uint64_t ruling_sums_off(const struct view *v)
+{
+	int64_t sums[RULE_ENTRIES] = {0}, off;
+	uint64_t all = 0;
+	if (!v->tags)
+		return 0;
+	sum_tagged(v, sums);
+	for (unsigned c = 0; c < CLASSES; c++) {
+		unsigned tag = atomic_load(&v->rules->attributed[c]);
+		if (tag && tag <= v->rules_n)
+			sums[tag - 1] = (int64_t)((uint64_t)sums[tag - 1] + (uint64_t)atomic_load(&v->rules->out[c]));
+	}
+	for (unsigned e = 0; e < v->rules_n; e++) {
+		off = (int64_t)((uint64_t)atomic_load(&v->rules->rules[e].sum) - (uint64_t)sums[e]);
+		all += off < 0 ? -(uint64_t)off : (uint64_t)off;
+	}
+	return all;
+}
+
 /* ---- text ------------------------------------------------------------------------- */
 
 /* A rule's text may be a file's: what a terminal would obey is not printed. */

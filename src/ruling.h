@@ -24,6 +24,12 @@ struct ruling {
 /* What a view and the block map behind `fd` say, of which `counts` is as view_count_blocks() has it. */
 int ruling_look(struct ruling *r, const struct view *v, int fd, uint64_t counts[256]);
 
+/*
+ * By how much the sums for the rules' peaks are not what their blocks come to,
+ * of a view with tags; 0, if nobody moves blocks nor died while he did.
+ */
+uint64_t ruling_sums_off(const struct view *v);
+
 void ruling_text(const struct out *o, const struct ruling *r);
 void ruling_json(const struct out *o, const struct ruling *r); /* members, without a comma at the end */
 

@@ -23,7 +23,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { BUFFER = 1 << 20, SETTLES = 8, UNIT_GRAINS = UNIT / GRAIN };
+enum { BUFFER = 1 << 20, BUFFERS = 2 * BUFFER, SETTLES = 8, UNIT_GRAINS = UNIT / GRAIN };
 
 struct copying {
 	int from, to;
@@ -82,12 +82,12 @@ static int copy_all(struct copying *c, uint64_t data, uint64_t size, int *exact)
 static int copy_with_buffer(int from, int to, uint64_t data, uint64_t size, int *exact)
 {
 	void *buffer;
-	int err = sys_map(NULL, 2 * BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &buffer);
+	int err = sys_map(NULL, BUFFERS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &buffer);
 	if (err)
 		return err;
 	struct copying c = {.from = from, .to = to, .buffer = buffer, .other = (char *)buffer + BUFFER};
 	err = copy_all(&c, data, size, exact);
-	sys_unmap(buffer, 2 * BUFFER);
+	sys_unmap(buffer, BUFFERS);
 	return err;
 }
 

@@ -160,8 +160,11 @@ static void unuse(struct shmb_arena *a, uint64_t n)
 /* Turns TAKING units into free ones, populated or not. */
 static void words_free(struct shmb_arena *a, uint64_t start, uint64_t n, bool dirty)
 {
-	for (uint64_t i = start; i < start + n; i++)
+	for (uint64_t i = start; i < start + n; i++) {
+		if (unlikely(atomic_load_explicit(&a->unit_tags[i], memory_order_relaxed))) /* of one who died freeing it */
+			atomic_store_explicit(&a->unit_tags[i], 0, memory_order_relaxed);
 		word_set(a, i, span_make(SPAN_FREE, dirty ? SPAN_DIRTY : 0, 0));
+	}
 	if (dirty) {
 		hint_fill(a->dirty_bits, start, n, true);
 		atomic_fetch_add(&a->hdr->units_dirty, n);

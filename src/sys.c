@@ -259,7 +259,7 @@ int sys_map(void *want, uint64_t len, int prot, int flags, int fd, uint64_t off,
 	int err = got == MAP_FAILED ? errno : 0;
 	errno = saved;
 	*addr = err ? NULL : got;
-	return err;
+	return err; /* cppcheck-suppress memleak ; *addr is it */
 }
 
 /*
@@ -494,7 +494,7 @@ void sys_become_server(const char *name)
 {
 	sigset_t all;
 	sigfillset(&all);
-	(void)RESULT(sigprocmask(SIG_SETMASK, &all, NULL));
+	(void)RESULT(sigprocmask(SIG_SETMASK, &all, NULL)); /* NOLINT(concurrency-mt-unsafe): a forked child, of one thread */
 	(void)RESULT(prctl(PR_SET_NAME, name));
 	(void)RESULT(chdir("/"));
 }

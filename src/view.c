@@ -23,7 +23,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64, PARTS = 12 };
+enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64, BATCH = BATCH_UNITS * UNIT_GRAINS, PARTS = 12 };
 
 bool view_is_path(const char *name)
 {
@@ -143,24 +143,29 @@ static int copy_range(struct view *v, int fd, char *to, uint64_t off, uint64_t l
 	return 0;
 }
 
-/* SMALL units in a row from `u` on, `most` at most. */
-static uint64_t small_run(const struct view *v, uint64_t u, uint64_t most)
+static bool is_tagged(const struct view *v, uint64_t unit)
+{
+	return is_small(v, unit) && (v->tag_bits[unit / 64] >> unit % 64 & 1);
+}
+
+/* Such units in a row from `u` on, `most` at most. */
+static uint64_t run_of(const struct view *v, bool (*is)(const struct view *v, uint64_t unit), uint64_t u, uint64_t most)
 {
 	uint64_t n = 0;
-	while (n < most && u + n < v->ready && is_small(v, u + n))
+	while (n < most && u + n < v->ready && is(v, u + n))
 		n++;
 	return n;
 }
 
-static int copy_blocks(struct view *v, int fd)
+/* Of a table with a byte a grain, what is there of such units. */
+static int copy_grains(struct view *v, int fd, uint8_t *to, uint64_t table, bool (*is)(const struct view *v, uint64_t unit))
 {
 	struct extent e = {0};
 	int err = 0;
 	for (uint64_t u = 0, n; u < v->ready && !err; u += n ? n : 1) {
-		n = small_run(v, u, v->ready);
+		n = run_of(v, is, u, v->ready);
 		if (n)
-			err = copy_range(v, fd, (char *)v->blocks + u * UNIT_GRAINS, v->lay.blockmap + u * UNIT_GRAINS,
-			                 n * UNIT_GRAINS, &e);
+			err = copy_range(v, fd, (char *)to + u * UNIT_GRAINS, table + u * UNIT_GRAINS, n * UNIT_GRAINS, &e);
 	}
 	return err;
 }
@@ -196,7 +201,7 @@ static int tell_tags(const struct counting *c, uint64_t grain, uint64_t n)
 	for (uint64_t from = 0, some; from < n; from += some) {
 		uint64_t at = grain + from, u = at / UNIT_GRAINS;
 		some = least(n - from, UNIT_GRAINS - at % UNIT_GRAINS);
-		if (!c->v->rules_n || !(c->v->tag_bits[u / 64] >> u % 64 & 1))
+		if (!c->v->rules_n || !is_tagged(c->v, u))
 			continue;
 		int err = sys_pread(c->fd, tags, some, c->v->lay.tags + at);
 		if (err)
@@ -233,22 +238,30 @@ int view_count_blocks(const struct view *v, int fd, uint64_t counts[256], const 
 {
 	struct counting c = {.v = v, .fd = fd, .tags = tags};
 	void *buffer;
-	int err = sys_map(NULL, BATCH_UNITS * UNIT_GRAINS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &buffer);
+	int err = sys_map(NULL, BATCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &buffer);
 	if (err)
 		return err;
 	c.buffer = buffer;
 	for (uint64_t u = 0, n; u < v->ready && !err; u += n ? n : 1) {
-		n = small_run(v, u, BATCH_UNITS);
+		n = run_of(v, is_small, u, BATCH_UNITS);
 		if (n)
 			err = count_range(&c, u * UNIT_GRAINS, n * UNIT_GRAINS);
 	}
-	sys_unmap(buffer, BATCH_UNITS * UNIT_GRAINS);
+	sys_unmap(buffer, BATCH);
 	for (unsigned i = 0; i < 256; i++)
 		counts[i] = c.counts[0][i] + c.counts[1][i];
 	return err == EIO ? SHMB_ECORRUPT : err;
 }
 
-static int copy_parts(struct view *v, int fd, const struct part *parts, unsigned n, bool blocks)
+/* How much a view takes: its tables; and a byte for each grain of the block map; and one of the tags. */
+enum scope { TABLES, BLOCKS, TAGS };
+
+static uint64_t grains_of(const struct view *v)
+{
+	return least(v->ready, SMALL_UNITS) * UNIT_GRAINS;
+}
+
+static int copy_parts(struct view *v, int fd, const struct part *parts, unsigned n, enum scope scope)
 {
 	char *to = v->memory;
 	int err = 0;
@@ -258,12 +271,17 @@ static int copy_parts(struct view *v, int fd, const struct part *parts, unsigned
 		err = copy_range(v, fd, to, parts[i].off, parts[i].bytes, &e);
 		to += round_up(parts[i].bytes, PAGE);
 	}
-	v->blocks = blocks ? (uint8_t *)to : NULL;
+	v->blocks = scope >= BLOCKS ? (uint8_t *)to : NULL;
+	v->tags = scope >= TAGS && v->rules_n ? (uint8_t *)to + grains_of(v) : NULL;
 	for (unsigned i = 0; i < v->slots_n && !err; i++) {
 		v->slot_alive[i] = lease_probe(fd, LEASE_SLOT + i, 1) != LIVE_NO;
 		sound_text(v->slots[i].name, PROC_NAME);
 	}
-	return err || !blocks ? err : copy_blocks(v, fd);
+	if (!err && v->blocks)
+		err = copy_grains(v, fd, v->blocks, v->lay.blockmap, is_small);
+	if (!err && v->tags)
+		err = copy_grains(v, fd, v->tags, v->lay.tags, is_tagged);
+	return err;
 }
 
 /* EIO, as pread says it: the file is shorter than it was. */
@@ -274,7 +292,7 @@ static int still_whole(const struct view *v, int fd)
 	return err ? err : (uint64_t)st.st_size < v->lay.size ? EIO : 0;
 }
 
-static int copy(struct view *v, int fd, bool blocks)
+static int copy(struct view *v, int fd, enum scope scope)
 {
 	struct part parts[PARTS];
 	unsigned n = parts_of(v, parts);
@@ -282,12 +300,12 @@ static int copy(struct view *v, int fd, bool blocks)
 	for (unsigned i = 0; i < n; i++)
 		at += round_up(parts[i].bytes, PAGE);
 	v->digest = 0;
-	v->memory_len = at + (blocks ? least(v->ready, SMALL_UNITS) * UNIT_GRAINS : 0) + PAGE;
+	v->memory_len = at + scope * grains_of(v) + PAGE;
 	int err = sys_map(NULL, v->memory_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
 	                  &v->memory);
 	if (err)
 		return err;
-	err = copy_parts(v, fd, parts, n, blocks);
+	err = copy_parts(v, fd, parts, n, scope);
 	if (!err)
 		err = still_whole(v, fd);
 	if (err)
@@ -295,26 +313,25 @@ static int copy(struct view *v, int fd, bool blocks)
 	return err == EIO ? SHMB_ECORRUPT : err;
 }
 
-static int open_fd(struct view *v, int fd, bool blocks)
+static int open_fd(struct view *v, int fd, enum scope scope)
 {
 	struct stat st;
 	int err = sys_fstat(fd, &st);
 	if (!err)
 		err = format_read(fd, (uint64_t)st.st_size, &v->h, &v->lay);
-	return err ? err : copy(v, fd, blocks);
+	return err ? err : copy(v, fd, scope);
 }
 
-int view_open_fd(struct view *v, int fd) { return open_fd(v, fd, true); }
-int view_open_tables(struct view *v, int fd) { return open_fd(v, fd, false); }
+int view_open_tables(struct view *v, int fd) { return open_fd(v, fd, TABLES); }
 
-int view_open_name(struct view *v, const char *name)
+int view_open_name(struct view *v, const char *name, bool tags)
 {
 	uint64_t size;
 	int fd;
 	int err = view_file(name, &fd, &size);
 	if (err)
 		return err;
-	err = view_open_fd(v, fd);
+	err = open_fd(v, fd, tags ? TAGS : BLOCKS);
 	sys_close(fd);
 	return err;
 }

@@ -28,18 +28,18 @@ struct view {
 	uint8_t *unit_tags;      /* here, too, and its bits */
 	uint64_t *tag_bits;
 	uint8_t *blocks; /* of SMALL units; zeros elsewhere; none beyond SMALL_UNITS */
+	uint8_t *tags;   /* as these, for who asks; NULL: there are no rules */
 	void *memory;
 	uint64_t memory_len;
 	uint64_t digest; /* of what was copied */
 };
 
-/* Copies the tables of the arena region `name`, or of the open one behind `fd`. */
-int view_open_name(struct view *v, const char *name);
-int view_open_fd(struct view *v, int fd);
+/* Copies the tables of the arena region `name`; the blocks' tags, too, or not. */
+int view_open_name(struct view *v, const char *name, bool tags);
 void view_close(struct view *v);
 
 /*
- * The same without the block map; what that says is read a piece at a time and
+ * The same of the open one behind `fd`, without the block map; what that says is read a piece at a time and
  * counted: counts[b] is how many of its bytes in SMALL units are b. Ten million
  * blocks have 40 MB of it, of which a copy would cost mostly page faults.
  * tags: who is told of each live block among them that has one; NULL: nobody.

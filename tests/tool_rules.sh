@@ -28,9 +28,9 @@ tell() { # tell LINE...: $placed blocks of it in the region, $usable bytes
 rules() { "$tool" rules $name "$@" >"$work/text" 2>"$work/err"; } # rules OPTION...
 of() { "$tool" rules $name --json | jq -c "$1"; }                 # of FILTER
 is() { # is FILTER VALUE
-	local now
-	now=$(of "$1")
-	[ "$now" = "$2" ] || { echo "     $1: $now, not $2"; return 1; }
+	local was
+	was=$(of "$1")
+	[ "$was" = "$2" ] || { echo "     $1: $was, not $2"; return 1; }
 }
 takes() { tell take $1 1 && [ "$placed" = $2 ]; }                    # takes SIZE 0|1: is the next one placed?
 refused() { # refused TEXT OPTION...
@@ -165,7 +165,7 @@ for ((i = 0; i < 30; i++)); do
 	[ $((i % 7)) != 0 ] || "$tool" stats $name >"$work/text" || break
 done
 verify "thirty changes while four threads allocate" [ $i = 30 ]
-"$tool" check $name >"$work/text" 2>&1 && status=0 || status=$?
+"$tool" check $name >"$work/err" 2>&1 && status=0 || status=$?
 verify "what check says meanwhile" [ $status = 0 ]
 tell unload
 verify "no byte of theirs was changed" [ "$placed" = 0 ]

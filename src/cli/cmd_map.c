@@ -2,6 +2,7 @@
 #include "occupancy.h"
 #include "options.h"
 
+#include <inttypes.h>
 #include <langinfo.h>
 #include <locale.h>
 #include <stdlib.h>
@@ -74,7 +75,7 @@ static void print(const struct occupancy *o, unsigned width, enum look look)
 	printf("%s: %s for blocks; a cell is %s\n", o->name, human(buf, o->capacity), human(cell, o->cell));
 	for (unsigned i = 0; i < o->cells; i++) {
 		if (i % width == 0)
-			printf("%#12llx  ", (unsigned long long)(o->data + i * o->cell));
+			printf("%#12" PRIx64 "  ", o->data + i * o->cell);
 		put_cell(o->bytes[i], look);
 		if (i % width == width - 1 || i == o->cells - 1)
 			printf("%s\n", look == LOOK_PLAIN ? "" : "\033[0m");

@@ -10,7 +10,7 @@
 static const struct verb *const verbs[] = {&verb_run,   &verb_profile, &verb_ls,    &verb_top,  &verb_stats,
                                            &verb_map,   &verb_blocks,  &verb_cat,   &verb_check, &verb_rules,
                                            &verb_save,  &verb_load,    &verb_gc,    &verb_rm};
-enum { VERBS = sizeof verbs / sizeof *verbs };
+enum { VERBS = sizeof verbs / sizeof *verbs }; /* NOLINT(bugprone-sizeof-expression): they are pointers */
 
 static void complain_va(const char *verb, const char *format, va_list ap)
 {

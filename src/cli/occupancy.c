@@ -7,6 +7,7 @@
  */
 #include "occupancy.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 const char *const share_words[SHARES] = {"live", "cached", "stray", "free"};
@@ -117,7 +118,7 @@ static void svg_cell(const struct occupancy *o, unsigned i, unsigned width, FILE
 	char buf[24];
 	for (unsigned s = 0; s < SHARES; s++)
 		all += o->bytes[i][s];
-	fprintf(to, "<g><title>0x%llx:", (unsigned long long)(o->data + i * o->cell));
+	fprintf(to, "<g><title>0x%" PRIx64 ":", o->data + i * o->cell);
 	for (unsigned s = 0; s < SHARES; s++)
 		if (o->bytes[i][s])
 			fprintf(to, " %s %s", human(buf, o->bytes[i][s]), share_words[s]);

@@ -103,8 +103,7 @@ struct choice {
 /* ---- profile_rules.c ---------------------------------------------------------- */
 
 /* Number i of p's sites or modules. False: there is nothing to show of it. */
-bool profile_shown_site(const struct profile *p, unsigned i, struct shown *s);
-bool profile_shown_module(const struct profile *p, unsigned i, struct shown *s);
+bool profile_shown(const struct profile *p, bool module, unsigned i, struct shown *s);
 
 /* What is chosen of `p`: at most `top`, of a peak of c->min_bytes or more. */
 void profile_choose(const struct profile *p, unsigned top, struct choice *c);

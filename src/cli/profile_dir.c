@@ -74,7 +74,7 @@ static bool hold(const char *path)
 	if (fd < 0)
 		return false;
 	if (!flock(fd, LOCK_EX) && !fstat(fd, &st) && !stat(path, &now) && st.st_ino == now.st_ino)
-		return true;
+		return true; /* cppcheck-suppress resourceLeak ; to the end */
 	close(fd);
 	return false;
 }

@@ -173,7 +173,7 @@ static void put_list(FILE *to, const struct profile *p, const struct choice *c, 
 	fprintf(to, "\"%s\":[", modules ? "modules" : "sites");
 	for (unsigned i = 0, n = 0; i < (modules ? p->modules_n : p->sites_n); i++) {
 		struct shown s;
-		if (!(modules ? profile_shown_module : profile_shown_site)(p, i, &s))
+		if (!profile_shown(p, modules, i, &s))
 			continue;
 		fprintf(to, "%s\n{\"module\":", n++ ? "," : "");
 		put_string(to, s.module ? s.module->path : NULL);

@@ -81,7 +81,7 @@ static size_t put_pattern(char *out, size_t len, const char *name)
 {
 	size_t n = 0;
 	for (; *name && n + 1 < len; name++)
-		out[n++] = (unsigned char)*name <= ' ' || strchr("*?[;\177", *name) ? '?' : *name;
+		out[n++] = (char)((unsigned char)*name <= ' ' || strchr("*?[;\177", *name) ? '?' : *name);
 	out[n] = 0;
 	return n;
 }
@@ -99,7 +99,7 @@ void profile_place(const struct shown *s, char *out, size_t len)
 
 /* ---- what is chosen ------------------------------------------------------------------- */
 
-bool profile_shown_site(const struct profile *p, unsigned i, struct shown *s)
+static bool shown_site(const struct profile *p, unsigned i, struct shown *s)
 {
 	const struct site *of = &p->sites[i];
 	*s = (struct shown){.module = of->module == NO_MODULE ? NULL : &p->modules[of->module],
@@ -112,7 +112,7 @@ bool profile_shown_site(const struct profile *p, unsigned i, struct shown *s)
 	return true;
 }
 
-bool profile_shown_module(const struct profile *p, unsigned i, struct shown *s)
+static bool shown_module(const struct profile *p, unsigned i, struct shown *s)
 {
 	const struct module *m = &p->modules[i];
 	*s = (struct shown){.module = m,
@@ -124,13 +124,18 @@ bool profile_shown_module(const struct profile *p, unsigned i, struct shown *s)
 	return m->sum.requests != 0;
 }
 
+bool profile_shown(const struct profile *p, bool module, unsigned i, struct shown *s)
+{
+	return module ? shown_module(p, i, s) : shown_site(p, i, s);
+}
+
 void profile_choose(const struct profile *p, unsigned top, struct choice *c)
 {
 	unsigned all = c->by_module ? p->modules_n : p->sites_n, rules = 0;
 	c->shown = calloc(top + PROFILE_SITES_FIXED, sizeof *c->shown);
 	for (unsigned i = 0; i < all; i++) {
 		struct shown s;
-		if (!(c->by_module ? profile_shown_module : profile_shown_site)(p, i, &s))
+		if (!profile_shown(p, c->by_module, i, &s))
 			continue;
 		if (s.sum->peak < c->min_bytes || rules == top || !c->shown) {
 			c->left++;
@@ -162,7 +167,7 @@ static size_t put_words(char *out, size_t len, const char *text)
 {
 	size_t n = 0;
 	for (; *text && n + 1 < len; text++)
-		out[n++] = (unsigned char)*text < ' ' || *text == ';' ? '?' : *text;
+		out[n++] = (char)((unsigned char)*text < ' ' || *text == ';' ? '?' : *text);
 	out[n] = 0;
 	return n;
 }

@@ -439,11 +439,6 @@ static int zero(void)
 		return EAGAIN;
 	return ((unsigned char *)p)[MIB - 1] ? EIO : 0;
 }
-static int unlink_at_exit(void)
-{
-	preload_exit();
-	return 0;
-}
 
 /* ---- boxes ---------------------------------------------------------------------------------- */
 
@@ -534,7 +529,7 @@ static int open_close(void) { return create() ? 1 : close_owner(); }
 static int open_close_raw(void) { return create_raw() ? 1 : close_raw(); }
 static int fits(void) { return malloc_small() ? 1 : free_large(); }
 
-const struct op ops[] = {
+static const struct op ops[] = {
 	{"create", nothing, create, NULL, close_all, false, false},
 	{"create, raw", nothing, create_raw, NULL, close_all, false, false},
 	{"create, raw and sparse", nothing, create_sparse, NULL, close_all, false, false},
@@ -577,7 +572,6 @@ const struct op ops[] = {
 	{"fork, nothing for this child", with_blocks, absent, NULL, close_all, false, false},
 	{"an address limit", with_arena, cut, NULL, close_all, true, true},
 	{"zeros", with_blocks, zero, NULL, close_all, false, false},
-	{"_exit under the shim", with_arena, unlink_at_exit, NULL, close_all, true, true},
 	{"box, new", with_arena, box_new, NULL, close_all, false, false},
 	{"box, find or new", with_arena, box_named, NULL, close_all, false, false},
 	{"box, find", with_box, box_found, NULL, close_all, false, false},
@@ -595,4 +589,7 @@ const struct op ops[] = {
 	{"gc, of a dead owner's", with_dead_arena, reap, reap_again, close_all, true, false},
 	{"rm", with_name, remove_name, NULL, close_all, true, false},
 };
-const size_t ops_count = sizeof ops / sizeof *ops;
+enum { OWN = sizeof ops / sizeof *ops };
+
+size_t ops_count(void) { return OWN + ops_more_count; }
+const struct op *op_at(size_t i) { return i < OWN ? &ops[i] : &ops_more[i - OWN]; }

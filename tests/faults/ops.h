@@ -21,8 +21,10 @@ struct op {
 	bool ends;   /* run gives something back, so that afterwards there is less than before it, not as much */
 	bool silent; /* run has no result: whoever it fails for is told nothing */
 };
-extern const struct op ops[];
-extern const size_t ops_count;
+size_t ops_count(void);
+const struct op *op_at(size_t i);
+extern const struct op ops_more[]; /* those of ops_more.c */
+extern const size_t ops_more_count;
 
 /* Ends the process, saying what of the test itself did not work. */
 _Noreturn void broken(const char *what, int err);

@@ -58,8 +58,8 @@ bool error_known(int err)
 
 static unsigned op_number(const char *op)
 {
-	for (unsigned i = 0; i < ops_count && i < OPS_MAX; i++)
-		if (!strcmp(ops[i].name, op))
+	for (unsigned i = 0; i < ops_count() && i < OPS_MAX; i++)
+		if (!strcmp(op_at(i)->name, op))
 			return i;
 	abort();
 }
@@ -110,7 +110,7 @@ static bool same_cells(enum kind kind, unsigned e, unsigned f, unsigned op, unsi
 
 static bool same_errors(enum kind kind, unsigned e, unsigned f)
 {
-	for (unsigned op = 0; op < ops_count; op++)
+	for (unsigned op = 0; op < ops_count(); op++)
 		if (!same_cells(kind, e, f, op, op))
 			return false;
 	return true;
@@ -140,7 +140,7 @@ static bool errors_text(enum kind kind, unsigned e, char *out, size_t len)
 
 static void rows_print(enum kind kind, unsigned e, const char *errors)
 {
-	for (unsigned op = 0; op < ops_count; op++) {
+	for (unsigned op = 0; op < ops_count(); op++) {
 		bool earlier = false;
 		unsigned n = 0;
 		for (unsigned as = 0; as < op && !earlier; as++)
@@ -148,9 +148,9 @@ static void rows_print(enum kind kind, unsigned e, const char *errors)
 		if (!used(kind, e, op) || earlier)
 			continue;
 		printf("| %s | ", errors);
-		for (unsigned as = op; as < ops_count; as++)
+		for (unsigned as = op; as < ops_count(); as++)
 			if (same_cells(kind, e, e, op, as))
-				printf("%s%s", n++ ? "; " : "", ops[as].name);
+				printf("%s%s", n++ ? "; " : "", op_at(as)->name);
 		printf(" | ");
 		cell_print(&cells[kind][e][op][0]);
 		printf(" | ");
@@ -172,10 +172,10 @@ void outcome_list(void)
 {
 	for (unsigned k = 0; k < KIND_COUNT; k++)
 		for (unsigned e = 0; e < ERRORS_MAX && kind_errors[k][e]; e++)
-			for (unsigned op = 0; op < ops_count; op++) {
+			for (unsigned op = 0; op < ops_count(); op++) {
 				if (!used(k, e, op))
 					continue;
-				printf("%s | %s | %s | ", kind_names[k], error_name(kind_errors[k][e]), ops[op].name);
+				printf("%s | %s | %s | ", kind_names[k], error_name(kind_errors[k][e]), op_at(op)->name);
 				cell_print(&cells[k][e][op][0]);
 				printf(" | ");
 				cell_print(&cells[k][e][op][1]);
@@ -187,7 +187,7 @@ void outcome_print(void)
 {
 	for (unsigned k = 0; k < KIND_COUNT; k++) {
 		bool any = false;
-		for (unsigned op = 0; op < ops_count; op++)
+		for (unsigned op = 0; op < ops_count(); op++)
 			any |= used(k, 0, op);
 		if (any)
 			kind_print(k);

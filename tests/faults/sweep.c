@@ -264,9 +264,9 @@ static void sweep_share(unsigned job, unsigned jobs)
 	unsigned n = 0;
 	plan_setup();
 	report = shared(sizeof *report);
-	for (size_t i = 0; i < ops_count; i++)
-		if (chosen(&ops[i]) && n++ % jobs == job)
-			sweep(&ops[i]);
+	for (size_t i = 0; i < ops_count(); i++)
+		if (chosen(op_at(i)) && n++ % jobs == job)
+			sweep(op_at(i));
 }
 
 static void sweep_all(unsigned jobs)

@@ -10,6 +10,9 @@
  */
 #include "image.h"
 
+#include "class.h"
+#include "tally.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +20,7 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { SECONDS = 3, HELD = 64, OPS = 64 };
+enum { SECONDS = 3, HELD = 64, OPS = 64, RULES_OP = 0xfc };
 
 static const size_t sizes[] = {1,    16,   17,    48,    64,    128,   200,   320,    700,    1024,   3000,
                                5000, 8192, 14000, 20000, 30000, 57344, 57345, 100000, 200000, 500000, 3000000};
@@ -126,11 +129,38 @@ static void try_box(unsigned arg)
 		use_box(box, arg);
 }
 
+/* ---- rules ---------------------------------------------------------------------------- */
+
+static void tag_held(const struct held *h, unsigned entry)
+{
+	uint64_t off = (uint64_t)(h->p - arena->data);
+	if (h->size > CLASS_MAX_SIZE)
+		tally_tag_large(arena, off >> UNIT_SHIFT, (h->size + UNIT - 1) >> UNIT_SHIFT, entry);
+	else
+		tally_tag(arena, (uint32_t)(off >> GRAIN_SHIFT), class_of(h->size ? h->size : 1), entry);
+}
+
+static void try_rules(unsigned arg)
+{
+	static const char *const texts[] = {"all", "size=64K..; !small: size=..64; sample=1/3 size=..2K",
+	                                    "a: site=x size=..5K; b: size=..5K", "one: size=600; two: size=..700"};
+	if (arg & 4)
+		(void)shmb_rules_switch(IMAGE_NAME, arg & 1);
+	else
+		(void)shmb_rules_set(IMAGE_NAME, texts[arg & 3], NULL, 0);
+	for (unsigned i = 0; arg & 8 && i < held_count; i++)
+		tag_held(&held[i], arg >> 4);
+}
+
 /* ---- what it does ---------------------------------------------------------------------- */
 
 static void call(unsigned op, unsigned arg)
 {
 	size_t size = sizes[arg % SIZES];
+	if (op >= RULES_OP) {
+		try_rules(arg);
+		return;
+	}
 	switch (op % 12) {
 	case 0:
 	case 1: hold(shmb_malloc(arena, size), size); break;
@@ -158,7 +188,7 @@ static void call(unsigned op, unsigned arg)
 
 static void use(const uint8_t *ops, size_t n)
 {
-	static const uint8_t usual[] = {0, 2, 8, 0, 10, 3, 7, 0, 11, 8, 11, 0, 4, 1, 11, 4, 11, 0xc5, 11, 0xca, 7, 0, 10, 9};
+	static const uint8_t usual[] = {0, 2, 8, 0, 10, 3, 7, 0, 11, 8, 11, 0, 4, 1, 11, 4, 11, 0xc5, 11, 0xca, 7, 0, 10, 9, 0xfc, 0x0b, 10, 9, 0xfc, 0};
 	if (n < 2)
 		ops = usual, n = sizeof usual;
 	for (size_t i = 0; i + 1 < n && i < 2 * OPS; i += 2)

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -61,6 +62,38 @@ static void look_check(void)
 	text_len = 0;
 	(void)shmb_check_name(IMAGE_NAME, collect, NULL);
 	printable_only("check");
+}
+
+static void look_rules(bool json)
+{
+	text_len = 0;
+	if (shmb_rules_name(IMAGE_NAME, collect, NULL, json ? "J" : ""))
+		return;
+	if (!json)
+		printable_only("rules");
+	else if (!json_valid(text, text_len))
+		find("no JSON: %.2000s", text);
+}
+
+/* ---- what is saved ----------------------------------------------------------------------- */
+
+/* It may be refused. A saved region that is loaded is the same to who looks. */
+static void look_saved(void)
+{
+	static const char path[] = "/dev/shm/saved", name[] = "/loaded";
+	text_len = 0;
+	int exact, before = shmb_check_name(IMAGE_NAME, collect, NULL);
+	if (shmb_save_name(IMAGE_NAME, path, &exact))
+		return;
+	if (!shmb_load_name(path, name)) {
+		int after = shmb_check_name(name, collect, NULL);
+		if (!before && after)
+			find("loaded, it is corrupt: %.2000s", text);
+		if (unlink("/dev/shm/loaded"))
+			find("no region was loaded");
+	}
+	if (unlink(path))
+		find("no file was saved");
 }
 
 /* ---- what is named ---------------------------------------------------------------------- */
@@ -127,7 +160,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			look_blocks(info.size);
 		if (!size || data[0] & 0x20)
 			look_attached();
+		if (size && data[0] & 0x80)
+			look_saved();
 		look_stats(size && (data[0] & 0x40));
+		look_rules(size && (data[0] & 0x40));
 		look_check();
 	}
 	image_limit_time(0);

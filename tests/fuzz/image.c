@@ -2,7 +2,9 @@
 #include "image.h"
 
 #include "boxes.h"
+#include "class.h"
 #include "preload_api.h"
+#include "tally.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -124,6 +126,19 @@ static void fill_blocks(shmb_arena *a)
 	image_block = shmb_ref_of(a, p[1]);
 }
 
+/* Blocks of the last rule's, in one class; one of them is free in the thread's magazine. */
+static void fill_tags(shmb_arena *a)
+{
+	char *p[4];
+	for (unsigned i = 0; i < 4; i++) {
+		MUST(p[i] = shmb_malloc(a, 600));
+		tally_tag(a, (uint32_t)((uint64_t)(p[i] - a->data) >> GRAIN_SHIFT), class_of(600), 2);
+	}
+	shmb_free(a, p[1]);
+	MUST(p[0] = shmb_malloc(a, 2 * UNIT));
+	tally_tag_large(a, (uint64_t)(p[0] - a->data) >> UNIT_SHIFT, 2, 0);
+}
+
 static shmb_arena *arena_get(unsigned flags)
 {
 	shmb_options opt = {.size = CAPACITY, .flags = flags};
@@ -169,6 +184,7 @@ static void builder(int go, int tell)
 	preload_rules_begin(a, text, rules, n, false);
 	fill_blocks(a);
 	fill_boxes(a);
+	fill_tags(a);
 	MUST(!shmb_region_leak(shmb_arena_region(a)));
 	MUST(write(tell, &image_block, sizeof image_block) == sizeof image_block);
 	wait_byte(go);

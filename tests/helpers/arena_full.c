@@ -139,6 +139,7 @@ static void fs_round(struct worker *w, unsigned threads, size_t limit)
 static void fs(unsigned threads, unsigned rounds)
 {
 	struct worker *w = calloc(threads, sizeof *w);
+	CHECK(w != NULL);
 	for (unsigned i = 0; i < threads; i++)
 		w[i] = (struct worker){.id = i, .random = 88172645463325252u + i, .b = calloc(MAX, sizeof(struct block))};
 	open_new((size_t)1 << 30); /* far more than the file system has */

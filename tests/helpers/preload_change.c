@@ -149,7 +149,7 @@ static void obey(char *line)
 		drop((unsigned)a);
 	else if (sscanf(line, "once %zu", &a) == 1)
 		once(a);
-	else if (sscanf(line, "named %60s %zu %zu", name, &a, &b) == 3) {
+	else if (sscanf(line, "named %63s %zu %zu", name, &a, &b) == 3) {
 		struct naming w = {name, a, (unsigned)b};
 		pthread_t t;
 		if (pthread_create(&t, NULL, named, &w) || pthread_join(t, NULL))
@@ -175,13 +175,13 @@ static bool read_line(char *line, size_t len)
 	return k > 0;
 }
 
-/* Not dprintf(), which has a buffer from malloc() for a moment after the line is out. */
-static void answer(const char *format, size_t a, size_t b)
+/* Not dprintf(), which frees its buffer after that: who is answered looks at what lives. */
+static void answer(size_t first, size_t second)
 {
-	char line[64];
-	int len = snprintf(line, sizeof line, format, a, b);
-	if (write(STDOUT_FILENO, line, (size_t)len) != len)
-		exit(3);
+	char text[64];
+	int len = snprintf(text, sizeof text, "%zu %zu\n", first, second);
+	if (write(STDOUT_FILENO, text, (size_t)len) != len)
+		exit(1);
 }
 
 int main(void)
@@ -191,12 +191,11 @@ int main(void)
 		placed = usable = 0;
 		if (!strncmp(line, "fork", 4) && fork() > 0) {
 			wait(NULL);
-			placed = 0;
-			answer("back %zu\n", 0, 0);
+			answer(0, 0);
 			continue;
 		}
 		obey(line);
-		answer("%zu %zu\n", placed, usable);
+		answer(placed, usable);
 	}
 	return 0;
 }

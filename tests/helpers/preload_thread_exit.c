@@ -22,7 +22,8 @@ static void *fill_caches(void *unused)
 	for (int i = 0; i < BLOCKS; i++) {
 		size_t size = 16 + (size_t)i % 40 * 100;
 		p[i] = malloc(size);
-		memset(p[i], i, size);
+		if (p[i])
+			memset(p[i], i, size);
 	}
 	for (int i = 0; i < BLOCKS; i++)
 		free(p[i]);
