@@ -35,7 +35,7 @@ say = @$(if $(V),:,printf '  %-5s %s\n')
 # ---- the layers: a file may include headers of its own layer and of those before it.
 # scripts/check-layers.sh reads this list.
 LAYER_0 := error sys class once
-LAYER_1 := extent rule layout blockmap hint lease window type
+LAYER_1 := name extent rule layout blockmap hint lease window type
 LAYER_2 := region reaper raw sound format
 LAYER_3 := arena slot lock span page
 LAYER_4 := engine orphan ref misuse tally admit

@@ -274,7 +274,7 @@ int shmb_stats_print(shmb_arena *a, shmb_write_cb *write, void *opaque, const ch
 int shmb_stats_name(const char *name, shmb_write_cb *write, void *opaque, const char *opts)
 {
 	struct out o = {write, opaque};
-	char label[NAME_MAX_BYTES + 2];
+	char label[REGION_NAME];
 	int fd;
 	int err = view_file_label(name, &fd, label);
 	return err ? err : print_fd(&o, label, fd, opts, NULL);
