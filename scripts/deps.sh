@@ -69,6 +69,7 @@ tests() {
 	need_file python3-prometheus-client
 	need_file python3-html5lib
 	need_file python3-pyte # a terminal, for the screen of shmbind top
+	need bindfs bindfs     # tests/region_path.sh
 	need_file python3-numpy # examples/python, examples/watch_array.py
 	need zsh zsh # tests/completion.sh
 	need lua5.4 lua5.4
