@@ -34,7 +34,7 @@ say = @$(if $(V),:,printf '  %-5s %s\n')
 
 # ---- the layers: a file may include headers of its own layer and of those before it.
 # scripts/check-layers.sh reads this list.
-LAYER_0 := error sys class once
+LAYER_0 := error sys class once probe
 LAYER_1 := name extent rule layout blockmap hint lease window type
 LAYER_2 := region reaper raw sound format
 LAYER_3 := arena slot lock span page
@@ -185,7 +185,7 @@ $(BUILD)/tests/crash_%: $(BUILD)/tests/crash_%.o $(OBJ) $(JE_LIB)
 # Every call of the library's to libc and the kernel goes by tests/faults/inject.c;
 # jemalloc's go there too, by other names.
 FAULT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/faults/*.c))
-FAULT_WRAPS := open close fcntl fstat lstat fstatat fchmod ftruncate getrlimit fallocate linkat unlink unlinkat scandir \
+FAULT_WRAPS := open close fcntl fstat lstat fstatat fchmod ftruncate getrlimit fallocate linkat renameat2 unlink unlinkat scandir \
 	pwrite pread read mmap munmap mprotect mremap malloc calloc syscall prctl sched_getaffinity _Fork waitpid setsid \
 	sigprocmask chdir pthread_atfork pthread_key_create pthread_setspecific write lseek ioctl at_quick_exit
 FAULT_LDFLAGS := $(FAULT_WRAPS:%=-Wl,--wrap=%)

@@ -49,6 +49,7 @@ build() {
 	need_file libdw-dev
 	need_file libjson-c-dev
 	need_file libncurses-dev
+	need_file systemtap-sdt-dev # a header: src/probe.h
 }
 tests() {
 	build
