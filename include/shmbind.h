@@ -351,8 +351,8 @@ typedef void shmb_write_cb(void *opaque, const char *text);
 
 /*
  * Writes the arena's statistics through `write` in pieces; NULL writes to
- * stderr. `opts`: NULL or "" for text; "J" for JSON; "j" leaves jemalloc's own
- * view of this process's part out. Allocates nothing from the arena; takes no
+ * stderr. `opts`: NULL or "" for text; "J" for JSON; "j" leaves out what jemalloc
+ * itself says of this process, which names its arenas that serve this one. Allocates nothing from the arena; takes no
  * lock: with writers at work the sums are those of a moving heap.
  */
 int shmb_stats_print(shmb_arena *a, shmb_write_cb *write, void *opaque, const char *opts);

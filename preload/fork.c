@@ -319,7 +319,7 @@ static void print_stats(shmb_arena *a)
 	int fd = stats_open(&json);
 	if (fd < 0)
 		return;
-	(void)shmb_stats_print(a, write_all, &fd, json ? "Jj" : "j");
+	(void)shmb_stats_print(a, write_all, &fd, json ? "J" : "j");
 	close(fd);
 }
 

@@ -1,7 +1,7 @@
 /*
  * probe.h - static probes (USDT) of the provider "shmbind": a nop in the code
  * and a note in the file that says where it is and where its arguments are,
- * for gdb, bpftrace, perf and systemtap. shmbind(7) lists them.
+ * for gdb and other tools. shmbind(7) lists them.
  */
 #ifndef SHMB_PROBE_H
 #define SHMB_PROBE_H
