@@ -8,6 +8,8 @@ INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+# empty: where python3 looks under PREFIX
+PYTHONDIR ?=
 CC ?= cc
 SAN ?=
 DEBUG ?=
@@ -73,7 +75,7 @@ help:
 ## make newcomer   do what README.md says, in a fresh Debian root
 ## make bench      measure beside other allocators, interleaved, in one sitting
 ## make bench-programs  whole programs under the shim, under jemalloc and alone
-## make install    PREFIX=/usr/local DESTDIR=, and BINDIR LIBDIR INCLUDEDIR MANDIR BASHDIR ZSHDIR
+## make install    PREFIX=/usr/local DESTDIR=, and BINDIR LIBDIR INCLUDEDIR MANDIR BASHDIR ZSHDIR PYTHONDIR
 ## make uninstall  removes what install put there
 ## make fuzz       FUZZ_TIME=600: seconds for each fuzzer, after the seeds in tests/fuzz/seeds
 ## make check-layers | check-symbols   what `check` also runs
@@ -262,7 +264,7 @@ bench-programs: $(BUILD)/.deps-programs $(BUILD)/.deps-bench all
 	@BUILD=$(BUILD) bench/programs
 
 # ---- installing
-DIRECTORIES := PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR MANDIR BASHDIR ZSHDIR
+DIRECTORIES := PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR MANDIR BASHDIR ZSHDIR PYTHONDIR
 install uninstall: private PLACES = $(foreach d,$(DIRECTORIES),$(d)='$($(d))')
 install: all
 	$(Q)$(PLACES) scripts/install.sh install $(BUILD)

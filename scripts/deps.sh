@@ -103,6 +103,7 @@ deb() {
 	need dh debhelper
 	need dpkg-buildpackage dpkg-dev
 	need fakeroot fakeroot
+	need dh_python3 dh-python
 	need lintian lintian
 }
 fuzz() {
