@@ -8,6 +8,8 @@ INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+# empty: where python3 looks under PREFIX
+PYTHONDIR ?=
 CC ?= cc
 SAN ?=
 DEBUG ?=
@@ -34,8 +36,8 @@ say = @$(if $(V),:,printf '  %-5s %s\n')
 
 # ---- the layers: a file may include headers of its own layer and of those before it.
 # scripts/check-layers.sh reads this list.
-LAYER_0 := error sys class once
-LAYER_1 := extent rule layout blockmap hint lease window type
+LAYER_0 := error sys class once probe
+LAYER_1 := name extent rule layout blockmap hint lease window type
 LAYER_2 := region reaper raw sound format
 LAYER_3 := arena slot lock span page
 LAYER_4 := engine orphan ref misuse tally admit
@@ -73,7 +75,7 @@ help:
 ## make newcomer   do what README.md says, in a fresh Debian root
 ## make bench      measure beside other allocators, interleaved, in one sitting
 ## make bench-programs  whole programs under the shim, under jemalloc and alone
-## make install    PREFIX=/usr/local DESTDIR=, and BINDIR LIBDIR INCLUDEDIR MANDIR BASHDIR ZSHDIR
+## make install    PREFIX=/usr/local DESTDIR=, and BINDIR LIBDIR INCLUDEDIR MANDIR BASHDIR ZSHDIR PYTHONDIR
 ## make uninstall  removes what install put there
 ## make fuzz       FUZZ_TIME=600: seconds for each fuzzer, after the seeds in tests/fuzz/seeds
 ## make analyse    clang-tidy, cppcheck and gcc -fanalyzer; `make check` runs the second
@@ -192,7 +194,7 @@ $(BUILD)/tests/crash_%: $(BUILD)/tests/crash_%.o $(OBJ) $(JE_LIB)
 # Every call of the library's to libc and the kernel goes by tests/faults/inject.c;
 # jemalloc's go there too, by other names.
 FAULT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/faults/*.c))
-FAULT_WRAPS := open close fcntl fstat lstat fstatat fchmod ftruncate getrlimit fallocate linkat unlink unlinkat scandir \
+FAULT_WRAPS := open close fcntl fstat lstat fstatat fchmod ftruncate getrlimit fallocate linkat renameat2 unlink unlinkat scandir \
 	pwrite pread read mmap munmap mprotect mremap malloc calloc syscall prctl sched_getaffinity _Fork waitpid setsid \
 	sigprocmask chdir pthread_atfork pthread_key_create pthread_setspecific write lseek ioctl at_quick_exit
 FAULT_LDFLAGS := $(FAULT_WRAPS:%=-Wl,--wrap=%)
@@ -273,7 +275,7 @@ bench-programs: $(BUILD)/.deps-programs $(BUILD)/.deps-bench all
 	@BUILD=$(BUILD) bench/programs
 
 # ---- installing
-DIRECTORIES := PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR MANDIR BASHDIR ZSHDIR
+DIRECTORIES := PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR MANDIR BASHDIR ZSHDIR PYTHONDIR
 install uninstall: private PLACES = $(foreach d,$(DIRECTORIES),$(d)='$($(d))')
 install: all
 	$(Q)$(PLACES) scripts/install.sh install $(BUILD)

@@ -22,7 +22,11 @@
  *              async-signal-safe. The library installs no signal handler.
  *   Names      "/feed" or "feed": 1 to 254 bytes after the slash, no further
  *              slash, not "." or "..". They live in the shm directory
- *              (/dev/shm), so shm_open() finds them too.
+ *              (/dev/shm), so shm_open() finds them too. "/mnt/fabric/feed", with
+ *              a further slash, is the whole path of a region on any mounted file
+ *              system that has shared mappings and locks: at most 255 bytes; the
+ *              directory exists. ENOENT, ENOTDIR, EACCES, EROFS: of that
+ *              directory. EOPNOTSUPP: its file system cannot do it.
  */
 #ifndef SHMBIND_H
 #define SHMBIND_H
@@ -347,8 +351,8 @@ typedef void shmb_write_cb(void *opaque, const char *text);
 
 /*
  * Writes the arena's statistics through `write` in pieces; NULL writes to
- * stderr. `opts`: NULL or "" for text; "J" for JSON; "j" leaves jemalloc's own
- * view of this process's part out. Allocates nothing from the arena; takes no
+ * stderr. `opts`: NULL or "" for text; "J" for JSON; "j" leaves out what jemalloc
+ * itself says of this process, which names its arenas that serve this one. Allocates nothing from the arena; takes no
  * lock: with writers at work the sums are those of a moving heap.
  */
 int shmb_stats_print(shmb_arena *a, shmb_write_cb *write, void *opaque, const char *opts);
@@ -360,7 +364,8 @@ int shmb_stats_print(shmb_arena *a, shmb_write_cb *write, void *opaque, const ch
  * of a file, SHMB_EFORMAT, SHMB_ECORRUPT.
  *
  * A `name` with a slash beyond its first byte, as "./feed" or "/tmp/feed", is the
- * path of a file, one of shmb_save_name() for instance.
+ * path of a file: a region's, or one of shmb_save_name(). Those that change
+ * something take no relative path (EINVAL).
  */
 int shmb_stats_name(const char *name, shmb_write_cb *write, void *opaque, const char *opts);
 
@@ -437,6 +442,9 @@ int shmb_info_name(const char *name, shmb_info *out);
 /* Calls `each` for every object in the shm directory, in order of name, as shmb_walk_name(). */
 int shmb_list(int (*each)(void *opaque, const shmb_info *info), void *opaque);
 
+/* The same in the directory `dir`, a whole path; names are whole paths then. EINVAL: it is not one. */
+int shmb_list_in(const char *dir, int (*each)(void *opaque, const shmb_info *info), void *opaque);
+
 /*
  * The rules of a program that runs with the preload shim: those in force, and
  * what each did; as shmb_stats_print(), with only that. SHMB_ENORULES.
@@ -462,7 +470,11 @@ int shmb_rules_switch(const char *name, int on);
  */
 int shmb_reap_name(const char *name, int force);
 
-/* Removes a name, whatever it is. Processes that have it mapped keep their memory. */
+/*
+ * Removes a name, whatever it is, in the shm directory; in another one what is
+ * a region, or the file of a saved arena (EPERM: neither). Processes that have
+ * it mapped keep their memory.
+ */
 int shmb_remove_name(const char *name);
 
 #ifdef __GNUC__

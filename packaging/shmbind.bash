@@ -14,7 +14,16 @@ _shmbind_options() {
 		s/,//g; s/|/ /g; s/ or / /; p'
 }
 
-_shmbind_regions() { "$1" ls 2>/dev/null | sed -n 's/^\(\/[^ ]*\) .*/\1/p'; }
+# In the directory that --path says, if so: beside it names are typed without.
+_shmbind_regions() {
+	local i path=()
+	for ((i = 2; i < COMP_CWORD; i++)); do
+		[ "${COMP_WORDS[i]}" = --path ] || continue
+		[ "${COMP_WORDS[i + 1]}" != = ] || i=$((i + 1)) # --path=DIR is three words here
+		path=(--path "${COMP_WORDS[i + 1]}")
+	done
+	"$1" ls "${path[@]}" 2>/dev/null | sed -n 's/^\(\/[^ ]*\) .*/\1/; s/.*\//\//p'
+}
 # Where a region is looked at, a saved one may be: a word with a slash inside is a path.
 _shmbind_region_or_file() { case $2 in ?*/*) compgen -f -- "$2" ;; *) _shmbind_regions "$1" ;; esac; }
 _shmbind_refs() { "$1" blocks "$2" 2>/dev/null | sed -n 's/^ *\(0x[0-9a-f]*\) .* live .*/\1/p'; }
@@ -24,6 +33,7 @@ _shmbind_argument() {
 	case $2 in
 	NAME) _shmbind_regions "$1" ;;
 	FILE) compgen -f -- "$3" ;;
+	DIR) compgen -d -- "$3" ;;
 	WHERE) printf '%s\n' stderr; compgen -f -- "$3" ;;
 	esac
 }

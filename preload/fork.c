@@ -102,11 +102,24 @@ static int open_named(char name[256])
 	return err;
 }
 
+/* With its path, where it has one. False: too long. */
+static bool expand_name(char *name, size_t room)
+{
+	size_t n = policy.path ? strlen(policy.path) : 0;
+	if (n + 1 >= room)
+		return false;
+	if (n)
+		memcpy(name, policy.path, n);
+	if (n && *policy.region != '/')
+		name[n++] = '/';
+	return policy_expand(policy.region, name + n, room - n);
+}
+
 static bool open_region(unsigned log)
 {
-	char name[256];
+	char name[256] = "";
 	int err = ENAMETOOLONG;
-	if (policy_expand(policy.region, name, sizeof name - 4))
+	if (expand_name(name, sizeof name - 4))
 		err = open_named(name);
 	if (err) {
 		shim_say(log, "%s: %s; running without a region", name, err == EEXIST ? "another process has it" : shmb_strerror(err));
@@ -301,7 +314,7 @@ static void print_stats(shmb_arena *a)
 	int fd = stats_open(&json);
 	if (fd < 0)
 		return;
-	(void)shmb_stats_print(a, write_all, &fd, json ? "Jj" : "j");
+	(void)shmb_stats_print(a, write_all, &fd, json ? "J" : "j");
 	close(fd);
 }
 

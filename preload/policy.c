@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DEFAULT_PLACE "size=64K.."
@@ -130,6 +131,23 @@ static bool set_region(const char *value)
 	return true;
 }
 
+static bool set_path(const char *value)
+{
+	static char copy[NAME_ROOM];
+	struct stat st;
+	if (*value != '/' || !value[strspn(value, "/")])
+		return refuse("SHMBIND_PATH", value, "not the whole path of a directory");
+	if (!keep_value(copy, sizeof copy, value))
+		return refuse("SHMBIND_PATH", value, "too long for a region's path");
+	bool there = !stat(value, &st);
+	if (there && !S_ISDIR(st.st_mode))
+		return refuse("SHMBIND_PATH", value, strerror(ENOTDIR));
+	if (!there || faccessat(AT_FDCWD, value, W_OK | X_OK, AT_EACCESS))
+		return refuse("SHMBIND_PATH", value, strerror(errno));
+	policy.path = copy;
+	return true;
+}
+
 static bool set_fork(const char *value)
 {
 	static const char *const words[] = {"copy", "pages", "share", "deny"};
@@ -237,6 +255,7 @@ static const struct {
 	{"SHMBIND_EXE", set_exe}, /* and this whether anything else matters */
 	{"SHMBIND_PLACE", set_place},
 	{"SHMBIND_REGION", set_region},
+	{"SHMBIND_PATH", set_path},
 	{"SHMBIND_SIZE", set_size},
 	{"SHMBIND_FORK", set_fork},
 	{"SHMBIND_FULL", set_full},

@@ -44,6 +44,7 @@ struct policy {
 	unsigned log;
 	uint64_t size; /* 0: not said */
 	const char *region, *place;
+	const char *path;        /* NULL: the shm directory */
 	const char *stats, *run; /* NULL: not said */
 	const char *profile;     /* the directory for records; NULL: none, else dry_run is set */
 };

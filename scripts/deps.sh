@@ -50,6 +50,7 @@ build() {
 	need_file libdw-dev
 	need_file libjson-c-dev
 	need_file libncurses-dev
+	need_file systemtap-sdt-dev # a header: src/probe.h
 }
 tests() {
 	build
@@ -70,6 +71,7 @@ tests() {
 	need_file python3-prometheus-client
 	need_file python3-html5lib
 	need_file python3-pyte # a terminal, for the screen of shmbind top
+	need bindfs bindfs     # tests/region_path.sh
 	need_file python3-numpy # examples/python, examples/watch_array.py
 	need zsh zsh # tests/completion.sh
 	need lua5.4 lua5.4
@@ -102,6 +104,7 @@ deb() {
 	need dh debhelper
 	need dpkg-buildpackage dpkg-dev
 	need fakeroot fakeroot
+	need dh_python3 dh-python
 	need lintian lintian
 }
 fuzz() {

@@ -33,7 +33,18 @@ tree() {
 	put 644 docs/stats.schema.json "$PREFIX/share/shmbind/stats.schema.json"
 	put 644 packaging/shmbind.bash "$BASHDIR/shmbind"
 	put 644 packaging/_shmbind "$ZSHDIR/_shmbind"
+	put 644 examples/python/shmbind.py "$(python_dir)/shmbind.py"
 	pages
+}
+
+# Of the directories that python3 looks into by itself the first under PREFIX, else the usual name for one.
+python_dir() {
+	[ -z "$PYTHONDIR" ] || { echo "$PYTHONDIR"; return; }
+	for python in python3 /usr/bin/python3; do
+		dir=$($python -c 'import site, sys
+print(next(d for d in site.getsitepackages() if d.startswith(sys.argv[1] + "/lib")))' "$PREFIX" 2>/dev/null) && echo "$dir" && return
+	done
+	echo "$PREFIX/lib/python3/dist-packages"
 }
 
 # Each page, and a name of its own for every further function that it describes.
@@ -88,7 +99,18 @@ uninstall)
 			dir=${dir%/*}
 		done
 	}
-	put() { forget "$3"; }
+	put() {
+		case $3 in
+		*.py) # what Python made of it where it was imported
+			module=${3##*/}
+			for cached in "$DESTDIR${3%/*}/__pycache__/${module%.py}".*.pyc; do
+				[ ! -e "$cached" ] || forget "${cached#"$DESTDIR"}"
+			done
+			rmdir "$DESTDIR${3%/*}/__pycache__" 2>/dev/null || true
+			;;
+		esac
+		forget "$3"
+	}
 	link() { forget "$2"; }
 	tree
 	;;

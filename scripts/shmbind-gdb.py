@@ -16,6 +16,7 @@ import gdb
 
 HERE = os.path.dirname(os.path.abspath(__file__)) # gdb forgets it after loading
 SHM = "/dev/shm/"
+WINDOW = range(0x500000000000, 0x555000000000) # where arenas are mapped, whatever file system they lie on
 DELETED = " (deleted)"
 
 
@@ -28,7 +29,8 @@ class Region:
         unnamed = re.search(r"/#(\d+)$", self.base) # made before it had a name, as its maker sees it
         self.inode = inode or (int(unnamed[1]) if unnamed else None)
         self.path = self.named()
-        self.name = "/" + os.path.basename(self.path or self.base)
+        name = os.path.basename(self.path or self.base)
+        self.name = "/" + name if self.base.startswith(SHM) else os.path.join(os.path.dirname(self.base), name)
 
     def named(self):
         """The path that leads to it now, or None."""
@@ -36,7 +38,7 @@ class Region:
         if self.inode is None:
             return root + self.base if os.path.exists(root + self.base) else None
         try:
-            entries = list(os.scandir(root + SHM))
+            entries = list(os.scandir(root + os.path.dirname(self.base)))
         except OSError:
             return None
         return next((e.path for e in entries if e.inode() == self.inode), None)
@@ -56,7 +58,7 @@ def is_core():
 
 
 def mappings():
-    """(start, end, offset, inode or None, path) of what may be read of objects in the shm directory."""
+    """(start, end, offset, inode or None, path) of what may be read of files."""
     if is_core(): # which tells neither inode nor protection
         for line in gdb.execute("info proc mappings", to_string=True).splitlines():
             m = re.match(r"^\s*0x([0-9a-f]+)\s+0x([0-9a-f]+)\s+0x[0-9a-f]+\s+0x([0-9a-f]+)\s+(/.*)$", line)
@@ -74,7 +76,7 @@ def mappings():
 def regions():
     """The shared objects that the program has mapped, by address."""
     found = [Region(start, end, inode, path) for start, end, offset, inode, path in mappings()
-             if path.startswith(SHM) and offset == 0]
+             if offset == 0 and (path.startswith(SHM) or start in WINDOW)]
     largest = {}
     for r in found: # locks have a page of it mapped
         if r.base not in largest or r.end - r.start > largest[r.base].end - largest[r.base].start:
@@ -89,7 +91,7 @@ def find(name):
     if name is None:
         raise gdb.GdbError("which region? " + (", ".join(r.name for r in all) or "the program has none mapped"))
     for r in all:
-        if r.name == "/" + name.lstrip("/"):
+        if name in (r.name, r.name[1:]):
             return r
     raise gdb.GdbError("%s: the program has no such region mapped" % name)
 

@@ -462,7 +462,7 @@ static void report_dead(const struct out *o, const char *name)
 		return;
 	const char *by = info.owner == SHMB_OWNER_LIVE || info.owner == SHMB_OWNER_NONE ? "`shmbind gc`" : "the next open";
 	out_print(o, "; the caches of %u dead process%s wait for recovery, by %s", info.dead, info.dead == 1 ? "" : "es",
-	          view_is_path(name) ? "whoever opens it once it is loaded" : by);
+	          name_is_path(name) ? "whoever opens it once it is loaded" : by);
 }
 
 static void report(const struct out *o, const struct check *c, const struct faults *f, const char *name, bool quiet)

@@ -273,6 +273,22 @@ int context_setup(void)
 
 /* ---- the memory of contexts and records ------------------------------------------ */
 
+/* The records' second mapping begins so far before them, and is so long: it is of whole granules of the file. */
+struct records_map {
+	uint64_t skip, len;
+};
+
+static struct records_map records_map(const struct shmb_arena *a)
+{
+	uint64_t granule = a->region->granule, skip = a->lay.threads & (granule - 1);
+	return (struct records_map){skip, round_up(skip + RECORDS_LEN, granule)};
+}
+
+static char *records_mapped(const struct shmb_arena *a)
+{
+	return (char *)a->records - records_map(a).skip;
+}
+
 int context_map(struct shmb_arena *a, int fd)
 {
 	void *contexts, *records;
@@ -280,25 +296,26 @@ int context_map(struct shmb_arena *a, int fd)
 	                  &contexts);
 	if (err)
 		return err;
-	err = sys_map(NULL, RECORDS_LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, a->lay.threads, &records);
+	struct records_map m = records_map(a);
+	err = sys_map(NULL, m.len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, a->lay.threads - m.skip, &records);
 	if (err) {
 		sys_unmap(contexts, CONTEXTS_LEN);
 		return err;
 	}
 	a->contexts = contexts;
 	atomic_store(&a->contexts_high, 0);
-	a->records = records;
+	a->records = (struct thread_shm *)(void *)((char *)records + m.skip);
 	return 0;
 }
 
 int context_deny(struct shmb_arena *a)
 {
-	return sys_dontfork(a->records, RECORDS_LEN);
+	return sys_dontfork(records_mapped(a), records_map(a).len);
 }
 
 int context_absent(struct shmb_arena *a)
 {
-	return sys_unmap(a->records, RECORDS_LEN);
+	return sys_unmap(records_mapped(a), records_map(a).len);
 }
 
 /* The calling thread's context of `a`, out of its chain; the record goes with the tenure. */
@@ -342,7 +359,7 @@ int context_unmap(struct shmb_arena *a)
 	if (!a->contexts)
 		return 0;
 	bool others = others_have(a);
-	int err = others ? sys_map(a->records, RECORDS_LEN, PROT_READ | PROT_WRITE,
+	int err = others ? sys_map(records_mapped(a), records_map(a).len, PROT_READ | PROT_WRITE,
 	                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0, &at)
 	                 : 0;
 	if (err)
@@ -351,7 +368,7 @@ int context_unmap(struct shmb_arena *a)
 	if (others) {
 		records_close(a);
 	} else {
-		sys_unmap(a->records, RECORDS_LEN);
+		sys_unmap(records_mapped(a), records_map(a).len);
 		sys_unmap(a->contexts, CONTEXTS_LEN);
 	}
 	a->contexts = NULL;

@@ -349,9 +349,20 @@ void engine_purge(struct shmb_arena *a)
 		each_shard(e, "purge");
 }
 
-void engine_stats(struct shmb_arena *a, void (*write)(void *, const char *), void *opaque, const char *opts)
+unsigned engine_numbers(struct shmb_arena *a, unsigned out[ENGINE_SHARDS])
 {
-	(void)a;
+	struct engine *e = atomic_load(&a->engine);
+	unsigned n = 0;
+	for (unsigned i = 0; e && engine_serves(e) && i < ENGINE_SHARDS; i++) {
+		unsigned number = atomic_load(&e->shards[i]);
+		if (number)
+			out[n++] = number - 1;
+	}
+	return n;
+}
+
+void engine_stats(void (*write)(void *, const char *), void *opaque, const char *opts)
+{
 	if (engine_start())
 		shmb_je_malloc_stats_print(write, opaque, opts);
 }

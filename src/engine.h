@@ -41,7 +41,10 @@ void engine_flush(struct shmb_arena *a, unsigned thread);
 /* Gives slabs and pages that jemalloc holds empty back to the span table. */
 void engine_purge(struct shmb_arena *a);
 
-/* jemalloc's own JSON or text about this process's part. */
-void engine_stats(struct shmb_arena *a, void (*write)(void *, const char *), void *opaque, const char *opts);
+/* By which numbers jemalloc knows the arenas of its own that serve this one. How many. */
+unsigned engine_numbers(struct shmb_arena *a, unsigned out[ENGINE_SHARDS]);
+
+/* jemalloc's own JSON or text about all arenas of its own in this process. */
+void engine_stats(void (*write)(void *, const char *), void *opaque, const char *opts);
 
 #endif

@@ -17,6 +17,7 @@
 #include "error.h"
 #include "heap.h"
 #include "preload_api.h"
+#include "probe.h"
 #include "rules.h"
 #include "slot.h"
 #include "sys.h"
@@ -135,6 +136,7 @@ void preload_count_fallback(shmb_arena *a, unsigned rule)
 	atomic_fetch_add_explicit(&a->hdr->fallbacks, 1, memory_order_relaxed);
 	if (r)
 		atomic_fetch_add_explicit(&r->fallbacks, 1, memory_order_relaxed);
+	PROBE2(fallback, shmb_region_name(a->region), rule);
 }
 
 /* A large block starts a unit; small ones are looked at only where there are tags. */

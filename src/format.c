@@ -47,6 +47,22 @@ static uint32_t layout_checksum(void)
 	return h;
 }
 
+/* The file becomes as large as that takes; larger, where its file system gives only multiples of its own page. */
+static int resize(int fd, uint64_t units, struct layout *l)
+{
+	struct stat st;
+	*l = layout_of(units);
+	int err = sys_truncate(fd, l->size);
+	if (err != EINVAL || sys_fstat(fd, &st))
+		return err;
+	uint64_t granule = sys_granule(&st);
+	while (l->size & (granule - 1) && units < UNITS_MAX) { /* more units, and so larger tables */
+		units += (granule - (l->size & (granule - 1)) + UNIT - 1) >> UNIT_SHIFT;
+		*l = layout_of(units);
+	}
+	return units > UNITS_MAX ? EFBIG : sys_truncate(fd, l->size);
+}
+
 int format_write(int fd, void *arg)
 {
 	const struct format_wish *wish = arg;
@@ -54,8 +70,11 @@ int format_write(int fd, void *arg)
 		struct header_shm h;
 		char page[PAGE];
 	} u;
-	struct layout l = layout_of(round_up(wish->capacity, UNIT) >> UNIT_SHIFT);
+	struct layout l;
 	memset(&u, 0, sizeof u);
+	int err = resize(fd, round_up(wish->capacity, UNIT) >> UNIT_SHIFT, &l);
+	if (err)
+		return err;
 	memcpy(u.h.magic, REGION_MAGIC, sizeof u.h.magic);
 	u.h.version = REGION_VERSION;
 	u.h.probe = REGION_PROBE;
@@ -70,7 +89,7 @@ int format_write(int fd, void *arg)
 	sys_copy_text(u.h.run, sizeof u.h.run, wish->run ? wish->run : "");
 	if (!u.h.base)
 		return ENOMEM;
-	return sys_pwrite(fd, &u, sizeof u, 0);
+	return sys_put(fd, &u, sizeof u, 0);
 }
 
 int format_read(int fd, uint64_t size, struct header_shm *h, struct layout *l)

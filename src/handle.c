@@ -153,8 +153,7 @@ static int open_locked(struct shmb_arena *a, const char *name, const shmb_option
 	int fd;
 	if (acquire.size > UNITS_MAX << UNIT_SHIFT)
 		return EFBIG;
-	if (acquire.size)
-		format.size = layout_of(round_up(acquire.size, UNIT) >> UNIT_SHIFT).size;
+	format.size = acquire.size;
 	acquire.size = 0; /* what is found is measured by its header */
 	int err = region_acquire(name, &acquire, &format, &a->region, &fd);
 	if (err)

@@ -24,6 +24,7 @@
 #include "orphan.h"
 #include "page.h"
 #include "preload_api.h"
+#include "probe.h"
 #include "recover.h"
 #include "span.h"
 #include "sys.h"
@@ -130,8 +131,10 @@ void *shmb_malloc(shmb_arena *a, size_t size)
 	struct thread_shm *r = context_get();
 	if (likely(context_is_of(r, a)) && likely(size <= CLASS_MAX_SIZE)) {
 		void *p;
-		if (likely(malloc_hot(a, r, class_table[(size + (GRAIN - 1)) >> GRAIN_SHIFT], &p)))
+		if (likely(malloc_hot(a, r, class_table[(size + (GRAIN - 1)) >> GRAIN_SHIFT], &p))) {
+			PROBE2(malloc, p, size);
 			return p;
+		}
 	}
 	return malloc_slow(a, size);
 }
@@ -141,6 +144,8 @@ void shmb_free(shmb_arena *a, void *p)
 	struct thread_shm *r = context_get();
 	if (unlikely(!context_is_of(r, a)) || unlikely(!free_hot(a, r, p)))
 		free_slow(a, p);
+	else
+		PROBE1(free, p);
 }
 
 /* ---- the shim's way in ------------------------------------------------------------- */
@@ -161,6 +166,7 @@ static hot_path bool place_hot(size_t size, void **p)
 	if (!live || unlikely(!context_is_of(r, a)) || unlikely(!malloc_hot(a, r, live, p)))
 		return false;
 	r->hits[live - LIVE_0]++;
+	PROBE2(malloc, *p, size);
 	return true;
 }
 
@@ -195,6 +201,8 @@ void preload_free(void *p)
 	struct thread_shm *r = context_get();
 	if (unlikely(!context_is_of(r, a)) || unlikely(!free_hot(a, r, p)))
 		preload_free_slow(p);
+	else
+		PROBE1(free, p);
 }
 
 void preload_place(shmb_arena *a)
@@ -326,7 +334,10 @@ static void *alloc(struct shmb_arena *a, const struct request *r, bool *zeroed)
 		p = alloc_try(a, r, zeroed);
 	}
 	errno = saved;
-	return p ? p : alloc_refused(a);
+	if (!p)
+		return alloc_refused(a);
+	PROBE2(malloc, p, r->size);
+	return p;
 }
 
 static void *malloc_slow(struct shmb_arena *a, size_t size)
@@ -429,8 +440,10 @@ void heap_free_at(struct shmb_arena *a, void *p, _Atomic uint64_t *where)
 
 static void free_slow(struct shmb_arena *a, void *p)
 {
-	if (p)
-		heap_free_at(a, p, NULL);
+	if (!p)
+		return;
+	PROBE1(free, p);
+	heap_free_at(a, p, NULL);
 }
 
 /* ---- the rest -------------------------------------------------------------------------- */

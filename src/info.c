@@ -62,7 +62,7 @@ static int info_fd(int fd, const char *name, shmb_info *out)
 	if (err)
 		return err;
 	memset(out, 0, sizeof *out);
-	view_label(name, out->name, sizeof out->name);
+	name_label(name, out->name, sizeof out->name);
 	out->owner = owner_of(fd, &st);
 	out->mode = st.st_mode & 0777;
 	out->uid = st.st_uid;
@@ -95,22 +95,36 @@ static int plain_file(const struct dirent *e)
 	return e->d_type == DT_REG || e->d_type == DT_UNKNOWN;
 }
 
-int shmb_list(int (*each)(void *opaque, const shmb_info *info), void *opaque)
+/* What has a longer path than a region can have is none, nor is what has gone, or is not for us to read. */
+static bool info_in(const char *dir, const char *name, shmb_info *info)
+{
+	char path[REGION_PATH], canonical[REGION_NAME];
+	return !name_in(dir, name, path) && !name_canonical(path, canonical) && !shmb_info_name(canonical, info);
+}
+
+int shmb_list_in(const char *dir, int (*each)(void *opaque, const shmb_info *info), void *opaque)
 {
 	struct dirent **entries;
 	int saved = errno;
-	int n = scandir(SHM_DIR, &entries, plain_file, alphasort);
+	if (*dir != '/')
+		return EINVAL;
+	int n = scandir(dir, &entries, plain_file, alphasort);
 	int err = n < 0 ? errno : 0, stop = 0;
 	errno = saved;
 	for (int i = 0; i < n; i++) {
 		shmb_info info;
-		if (!stop && !shmb_info_name(entries[i]->d_name, &info)) /* gone, or not for us to read */
+		if (!stop && info_in(dir, entries[i]->d_name, &info))
 			stop = each(opaque, &info);
 		free(entries[i]);
 	}
 	if (n >= 0)
 		free(entries);
 	return err ? err : stop;
+}
+
+int shmb_list(int (*each)(void *opaque, const shmb_info *info), void *opaque)
+{
+	return shmb_list_in(SHM_DIR, each, opaque);
 }
 
 static bool in_use(const shmb_info *info)
@@ -123,7 +137,10 @@ int shmb_reap_name(const char *name, int force)
 	shmb_info info;
 	uint64_t size;
 	int fd;
-	int err = view_is_path(name) ? EINVAL : shmb_info_name(name, &info);
+	char canonical[REGION_NAME];
+	int err = name_canonical(name, canonical);
+	if (!err)
+		err = shmb_info_name(canonical, &info);
 	if (err)
 		return err;
 	if (info.owner == SHMB_OWNER_LIVE)
@@ -132,21 +149,27 @@ int shmb_reap_name(const char *name, int force)
 		return EPERM;
 	if (in_use(&info) && !force)
 		return EBUSY;
-	err = view_file(name, &fd, &size);
+	err = view_file(canonical, &fd, &size);
 	if (err)
 		return err;
-	err = region_reap(fd, info.name);
+	err = region_reap(fd, canonical);
 	sys_close(fd);
 	return err;
 }
 
 int shmb_remove_name(const char *name)
 {
-	char canonical[NAME_MAX_BYTES + 2], path[REGION_PATH];
-	int err = region_name(name, canonical);
+	char canonical[REGION_NAME], path[REGION_PATH];
+	int err = name_canonical(name, canonical);
 	if (err)
 		return err;
-	region_path(canonical, path, sizeof path);
+	if (name_is_path(canonical)) { /* there are other people's files */
+		shmb_info info;
+		err = shmb_info_name(canonical, &info);
+		if (err || info.kind == SHMB_KIND_OTHER)
+			return err ? err : EPERM;
+	}
+	name_path(canonical, path);
 	return sys_unlink(path);
 }
 

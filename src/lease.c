@@ -82,11 +82,16 @@ void lease_unguard(void)
 /* Pins the description behind `fd` with a page and closes the descriptor. */
 static int lease_pin(int fd, struct lease *out)
 {
+	struct stat st;
 	out->pid = sys_pid();
 	out->birth = process_birth();
-	int err = sys_map(NULL, PAGE, PROT_NONE, MAP_SHARED, fd, 0, &out->page);
+	int err = sys_fstat(fd, &st);
 	if (!err) {
-		err = sys_dontfork(out->page, PAGE);
+		out->len = sys_granule(&st);
+		err = sys_map(NULL, out->len, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, 0, &out->page);
+	}
+	if (!err) {
+		err = sys_dontfork(out->page, out->len);
 		if (err)
 			lease_drop(out);
 	}
@@ -172,7 +177,7 @@ bool lease_held(const struct lease *l)
 void lease_drop(struct lease *l)
 {
 	if (lease_held(l))
-		(void)sys_unmap(l->page, PAGE); /* a mapping of its own, whole: not refused */
+		(void)sys_unmap(l->page, l->len); /* a mapping of its own, whole: not refused */
 	l->page = NULL;
 }
 

@@ -23,6 +23,7 @@
 
 struct lease {
 	void *page; /* NULL: not held */
+	uint64_t len; /* mapped there */
 	pid_t pid;  /* of the process that took it; elsewhere it means nothing */
 	uint64_t birth; /* of that process: a child in a new pid namespace may have the pid again */
 };

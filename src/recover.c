@@ -16,6 +16,7 @@
 #include "boxes.h"
 #include "depot.h"
 #include "magazine.h"
+#include "probe.h"
 #include "slot.h"
 #include "sys.h"
 #include "tally.h"
@@ -195,6 +196,7 @@ bool recover_slot(struct shmb_arena *a, unsigned slot)
 	slot_retire(a, slot);
 	atomic_store(&a->hdr->orphans, (uint32_t)units_ready(a));
 	atomic_fetch_add(&a->hdr->recoveries, 1);
+	PROBE3(recover, shmb_region_name(a->region), slot, atomic_load(&s->pid));
 	return true;
 }
 

@@ -1,8 +1,8 @@
 /*
- * region.c - named objects in the shm directory: create, find, own, leak, unlink.
+ * region.c - named objects: create, find, own, leak, unlink.
  *
- * A name appears complete or not at all: the object is made unnamed
- * (O_TMPFILE), sized, formatted, its owner lease taken, and only then linked.
+ * A name appears complete or not at all: the object is made without it
+ * (name.h), sized, formatted, its owner lease taken, and only then linked.
  * linkat() is the one point where racing creators are told apart.
  *
  * Ownership is the owner lease (lease.h) and nothing else. The sticky bit of
@@ -31,10 +31,6 @@ enum { FD_FLOOR = 512, ATTEMPTS = 10000, OPEN_MAX_REGIONS = 1024 };
 
 static _Atomic(struct shmb_region *) open_regions[OPEN_MAX_REGIONS];
 
-/* A convenience, as the regions' descriptors: leads to the directory from inside a chroot. */
-static int shm_dir = -1;
-static struct stat shm_dir_is;
-
 __attribute__((constructor)) static void region_init(void)
 {
 	(void)at_quick_exit(region_unlink_owned); /* without memory for it gc removes the name: nobody could be told */
@@ -44,26 +40,6 @@ __attribute__((constructor)) static void region_init(void)
 __attribute__((destructor(101))) static void region_exit(void)
 {
 	region_unlink_owned();
-}
-
-int region_name(const char *name, char out[NAME_MAX_BYTES + 2])
-{
-	if (!name)
-		return EINVAL;
-	if (*name == '/')
-		name++;
-	size_t len = strlen(name);
-	if (len == 0 || len > NAME_MAX_BYTES || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
-		return EINVAL;
-	out[0] = '/';
-	memcpy(out + 1, name, len + 1);
-	return 0;
-}
-
-void region_path(const char *canonical, char *out, size_t len)
-{
-	memcpy(out, SHM_DIR, sizeof SHM_DIR - 1);
-	sys_copy_text(out + sizeof SHM_DIR - 1, len - (sizeof SHM_DIR - 1), canonical);
 }
 
 /* ---- the object ---------------------------------------------------------- */
@@ -96,7 +72,7 @@ int region_unlink_if_same(int fd, const char *canonical)
 {
 	char path[REGION_PATH];
 	struct stat st;
-	region_path(canonical, path, sizeof path);
+	name_path(canonical, path);
 	int err = sys_fstat(fd, &st);
 	if (!err)
 		err = path_is(path, &st);
@@ -128,16 +104,16 @@ int region_reap(int fd, const char *canonical)
 	return err;
 }
 
-/* The object of the attempt: unnamed, sized, formatted, owned. */
+/* The object of the attempt: sized, formatted, owned. Marked from the first on, for the case that it has a name already. */
 static int object_prepare(struct attempt *t)
 {
 	mode_t mode = (t->opt->mode ? t->opt->mode & 0777 : 0600) | S_ISVTX;
-	int err = sys_fchmod(t->fd, 0600); /* until it is ours: neither umask nor mode may keep us from the lease */
-	if (!err)
-		err = sys_truncate(t->fd, t->format->size);
+	int err = sys_fchmod(t->fd, 0600 | S_ISVTX); /* until it is ours: neither umask nor mode may keep us from the lease */
 	if (!err && t->format->write)
 		err = t->format->write(t->fd, t->format->arg);
-	else if (!err && !flag(t, SHMB_SPARSE))
+	else if (!err)
+		err = sys_truncate(t->fd, t->format->size);
+	if (!err && !t->format->write && !flag(t, SHMB_SPARSE))
 		err = sys_fallocate(t->fd, t->format->size);
 	if (!err)
 		err = lease_take_owner(t->fd, NULL, &t->r->owner);
@@ -149,21 +125,25 @@ static void object_is(struct attempt *t, const struct stat *st)
 	t->r->dev = st->st_dev;
 	t->r->ino = st->st_ino;
 	t->r->size = (uint64_t)st->st_size;
+	t->r->granule = sys_granule(st);
 }
 
 static int object_create(struct attempt *t)
 {
+	struct name_draft draft;
 	struct stat st;
 	if (!t->format->size)
 		return EINVAL;
-	int err = sys_open(SHM_DIR, O_TMPFILE | O_RDWR, 0600, &t->fd);
+	int err = name_draft_open(t->path, &draft);
 	if (err)
 		return err;
+	t->fd = draft.fd;
 	err = object_prepare(t);
 	if (!err)
 		err = sys_fstat(t->fd, &st);
 	if (!err)
-		err = sys_link(t->fd, t->path);
+		err = name_draft_link(&draft, t->path);
+	name_draft_end(&draft);
 	if (err) {
 		lease_drop(&t->r->owner);
 		sys_close(t->fd);
@@ -302,9 +282,9 @@ int region_acquire(const char *name, const shmb_options *opt, const struct regio
 		return ENOMEM;
 	t.r->fd = -1;
 	t.r->read_only = flag(&t, SHMB_READ_ONLY);
-	err = region_name(name, t.r->name);
+	err = name_canonical(name, t.r->name);
 	if (!err) {
-		region_path(t.r->name, t.path, sizeof t.path);
+		name_path(t.r->name, t.path);
 		err = attempt_run(&t); /* NOLINT(clang-analyzer-unix.Malloc): changes *t.r, not t.r */
 	}
 	if (!err) {
@@ -330,7 +310,7 @@ int region_descriptor(const struct shmb_region *r, int *fd)
 			return 0;
 		sys_close(*fd);
 	}
-	region_path(r->name, path, sizeof path);
+	name_path(r->name, path);
 	int err = sys_open(path, (r->read_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK, 0, fd);
 	if (err)
 		return err == ENOENT ? SHMB_EGONE : err;
@@ -350,50 +330,23 @@ int region_publish(struct shmb_region *r)
 	return EMFILE;
 }
 
-static bool is_shm_dir(int fd)
-{
-	struct stat st;
-	return fd >= 0 && !sys_fstat(fd, &st) && st.st_dev == shm_dir_is.st_dev && st.st_ino == shm_dir_is.st_ino;
-}
-
-static void keep_shm_dir(void)
-{
-	int fd;
-	if (is_shm_dir(shm_dir) || sys_open(SHM_DIR, O_PATH | O_DIRECTORY, 0, &fd))
-		return;
-	if (sys_fstat(fd, &shm_dir_is) || sys_dup(fd, FD_FLOOR, &shm_dir))
-		shm_dir = -1;
-	sys_close(fd);
-}
-
 void region_keep_descriptor(struct shmb_region *r, int fd)
 {
 	(void)sys_dup(fd, FD_FLOOR, &r->fd); /* none under a low RLIMIT_NOFILE: the name does too */
 	sys_close(fd);
 	if (lease_held(&r->owner)) /* who is to unlink it needs its directory, whatever it does to its root */
-		keep_shm_dir();
+		name_keep_dir(r->name);
 }
 
 /* ---- owning -------------------------------------------------------------- */
-
-static int unlink_in_dir(const struct shmb_region *r)
-{
-	struct stat st;
-	if (!is_shm_dir(shm_dir))
-		return EBADF;
-	int err = sys_stat_in(shm_dir, r->name + 1, &st);
-	if (!err && (st.st_dev != r->dev || st.st_ino != r->ino))
-		err = SHMB_EGONE;
-	return err ? err : sys_unlink_in(shm_dir, r->name + 1);
-}
 
 static int unlink_own(const struct shmb_region *r)
 {
 	char path[REGION_PATH];
 	struct stat mine = {.st_dev = r->dev, .st_ino = r->ino};
-	region_path(r->name, path, sizeof path);
+	name_path(r->name, path);
 	int err = path_is(path, &mine);
-	if (err && !unlink_in_dir(r))
+	if (err && !name_unlink_kept(r->name, r->dev, r->ino))
 		return 0;
 	return err == SHMB_EGONE ? 0 : err ? err : sys_unlink(path);
 }
@@ -471,14 +424,14 @@ int shmb_region_own(shmb_region *r)
 	if (err == EAGAIN)
 		err = SHMB_EOWNED;
 	if (!err) {
-		region_path(r->name, path, sizeof path);
+		name_path(r->name, path);
 		err = path_is(path, &mine);
 		if (!err)
 			err = set_mortal(fd, true);
 		if (err)
 			lease_drop(&r->owner);
 		else
-			keep_shm_dir();
+			name_keep_dir(r->name);
 	}
 	sys_close(fd);
 	return err;

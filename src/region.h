@@ -3,19 +3,18 @@
 #define SHMB_REGION_H
 
 #include "lease.h"
+#include "name.h"
 #include "shmbind.h"
 
 #include <sys/types.h>
 
-#define SHM_DIR "/dev/shm"
-enum { NAME_MAX_BYTES = 254, REGION_PATH = sizeof SHM_DIR + NAME_MAX_BYTES + 2 };
-
 struct shmb_region {
-	char name[NAME_MAX_BYTES + 2]; /* with its slash */
+	char name[REGION_NAME]; /* canonical */
 	void *addr;
 	uint64_t size;
 	dev_t dev;
 	ino_t ino;
+	uint64_t granule; /* what a part of it is mapped in: a page, or its file system's */
 	int fd; /* a convenience: used only while fstat says that it still is this file */
 	bool read_only;
 	enum shmb_how how;
@@ -24,16 +23,12 @@ struct shmb_region {
 	struct shmb_region *next;
 };
 
-/* What makes an arena of a new object: called with the open, sized, unnamed file. */
+/* What a new object is: so many bytes; or what `write` makes of the open, empty, unnamed file. */
 struct region_format {
-	uint64_t size;
+	uint64_t size; /* 0: it may not be made */
 	int (*write)(int fd, void *arg);
 	void *arg;
 };
-
-/* "feed" or "/feed" -> "/feed"; EINVAL where it cannot name a region. */
-int region_name(const char *name, char out[NAME_MAX_BYTES + 2]);
-void region_path(const char *canonical, char *out, size_t len);
 
 /*
  * Finds or makes the object, decides who owns it, and leaves `r` with name,

@@ -183,7 +183,7 @@ static int show(const struct out *o, const char *name, int fd, bool json)
 int shmb_rules_name(const char *name, shmb_write_cb *write, void *opaque, const char *opts)
 {
 	struct out o = {write, opaque};
-	char label[NAME_MAX_BYTES + 2];
+	char label[REGION_NAME];
 	int fd;
 	int err = view_file_label(name, &fd, label);
 	if (err)

@@ -43,7 +43,7 @@ static int copy_piece(struct copying *c, uint64_t off, size_t len, bool compare)
 			return 0;
 		c->changed = true;
 	}
-	return err ? err : sys_pwrite(c->to, c->buffer, len, off);
+	return err ? err : sys_put(c->to, c->buffer, len, off);
 }
 
 /* What there is of [off, end), pieces that are the same left alone if `compare`. */
@@ -280,15 +280,30 @@ static int load_fd(int from, const struct stat *st, int to)
 	return err ? err : sys_fchmod(to, st->st_mode & 0777); /* no sticky bit: kept, nobody's */
 }
 
+/* A lease, so that who finds the draft's other name does not take it for one that was left. */
+static int load_draft(int from, const struct stat *st, struct name_draft *d, const char *object)
+{
+	struct lease making = {.page = NULL};
+	int err = *d->other ? lease_take_owner(d->fd, NULL, &making) : 0;
+	if (!err)
+		err = load_fd(from, st, d->fd);
+	if (!err)
+		err = name_draft_link(d, object);
+	name_draft_end(d);
+	lease_drop(&making);
+	return err;
+}
+
 int shmb_load_name(const char *path, const char *name)
 {
-	char canonical[NAME_MAX_BYTES + 2], object[REGION_PATH];
+	char canonical[REGION_NAME], object[REGION_PATH];
+	struct name_draft draft;
 	struct stat st;
-	int from, to;
-	int err = region_name(name, canonical);
+	int from;
+	int err = name_canonical(name, canonical);
 	if (err)
 		return err;
-	region_path(canonical, object, sizeof object);
+	name_path(canonical, object);
 	err = sys_stat(object, &st); /* soon, not after gigabytes; the link decides */
 	if (err != ENOENT)
 		return err ? err : EEXIST;
@@ -299,12 +314,10 @@ int shmb_load_name(const char *path, const char *name)
 	if (!err && (!S_ISREG(st.st_mode) || !st.st_size))
 		err = S_ISREG(st.st_mode) ? SHMB_ETOOSMALL : ENODEV;
 	if (!err)
-		err = sys_open(SHM_DIR, O_TMPFILE | O_RDWR, 0600, &to);
+		err = name_draft_open(object, &draft);
 	if (!err) {
-		err = load_fd(from, &st, to);
-		if (!err)
-			err = sys_link(to, object);
-		sys_close(to);
+		err = load_draft(from, &st, &draft, object);
+		sys_close(draft.fd);
 	}
 	sys_close(from);
 	return err;

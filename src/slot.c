@@ -33,7 +33,7 @@ int slot_take(struct shmb_arena *a, int fd, unsigned *slot, bool *left)
 {
 	char path[REGION_PATH];
 	uint64_t which;
-	region_path(a->region->name, path, sizeof path);
+	name_path(a->region->name, path);
 	int err = lease_take(fd, path, LEASE_SLOT, SLOTS, &a->slot_lease, &which);
 	if (err)
 		return err == EAGAIN ? SHMB_ESLOTS : err;

@@ -22,6 +22,7 @@
 #include "span.h"
 
 #include "error.h"
+#include "probe.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -244,6 +245,7 @@ static bool run_finish(struct shmb_arena *a, uint64_t start, uint64_t n, bool ma
 	}
 	*zeroed = !dirty;
 	atomic_fetch_add_explicit(&a->hdr->units_used, n, memory_order_relaxed);
+	PROBE4(span_take, shmb_region_name(a->region), start, n, dirty);
 	return true;
 }
 

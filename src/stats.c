@@ -228,23 +228,30 @@ static void json_print(const struct out *o, const char *name, const struct view 
 
 /* ---- entry points ------------------------------------------------------------------- */
 
+/* jemalloc prints all of its arenas in this process; those that serve this region have the numbers before that. */
+static void print_engine(const struct out *o, struct shmb_arena *mine, bool json)
+{
+	unsigned numbers[ENGINE_SHARDS], n = engine_numbers(mine, numbers);
+	out_print(o, json ? ",\"engine_arenas\":[" : "\njemalloc's arenas in this process; of this region:");
+	for (unsigned i = 0; i < n; i++)
+		out_print(o, json ? "%s%u" : "%s %u", i ? "," : "", numbers[i]);
+	out_print(o, json ? "],\"engine\":" : n ? "\n" : " none\n");
+	engine_stats(o->write, o->opaque, json ? "Jmdlxh" : "gmdblxeh");
+}
+
 static void print(const struct out *o, const char *name, struct view *v, struct sums *t, const char *opts,
                   struct shmb_arena *mine)
 {
 	bool json = opts && strchr(opts, 'J');
 	bool engine = mine && atomic_load(&mine->holder) && !(opts && strchr(opts, 'j'));
-	if (json) {
+	if (json)
 		json_print(o, name, v, t);
-		if (engine) {
-			out_print(o, ",\"engine\":");
-			engine_stats(mine, o->write, o->opaque, "Jmdblx");
-		}
-		out_print(o, "}\n");
-		return;
-	}
-	text_print(o, name, v, t);
+	else
+		text_print(o, name, v, t);
 	if (engine)
-		engine_stats(mine, o->write, o->opaque, "gmdblxe");
+		print_engine(o, mine, json);
+	if (json)
+		out_print(o, "}\n");
 }
 
 /* Of the region behind `fd`, which it closes; mine: the arena, where it is open here. */
@@ -274,7 +281,7 @@ int shmb_stats_print(shmb_arena *a, shmb_write_cb *write, void *opaque, const ch
 int shmb_stats_name(const char *name, shmb_write_cb *write, void *opaque, const char *opts)
 {
 	struct out o = {write, opaque};
-	char label[NAME_MAX_BYTES + 2];
+	char label[REGION_NAME];
 	int fd;
 	int err = view_file_label(name, &fd, label);
 	return err ? err : print_fd(&o, label, fd, opts, NULL);

@@ -130,6 +130,14 @@ int sys_stat_in(int dir, const char *name, struct stat *st)
 	return RESULT(fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW));
 }
 
+/* Some say what is best to read at once instead: then a part takes more addresses, nothing else. */
+uint64_t sys_granule(const struct stat *st)
+{
+	enum { LEAST = 4096, MOST = 1 << 30 };
+	uint64_t n = st->st_blksize > 0 ? (uint64_t)st->st_blksize : 0;
+	return n < LEAST || n > MOST || (n & (n - 1)) ? LEAST : n;
+}
+
 int sys_fchmod(int fd, mode_t mode)
 {
 	return RESULT(fchmod(fd, mode));
@@ -164,6 +172,11 @@ int sys_link(int fd, const char *path)
 	return err;
 }
 
+int sys_rename_new(const char *from, const char *to)
+{
+	return RESULT(renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE));
+}
+
 int sys_unlink(const char *path)
 {
 	return RESULT(unlink(path));
@@ -184,6 +197,31 @@ int sys_pwrite(int fd, const void *buf, size_t len, uint64_t off)
 		done += (size_t)n;
 	}
 	return 0;
+}
+
+static int put_mapped(int fd, const void *buf, size_t len, uint64_t off)
+{
+	struct stat st;
+	void *at;
+	int err = sys_fstat(fd, &st);
+	if (err)
+		return err;
+	uint64_t granule = sys_granule(&st), skip = off & (granule - 1);
+	uint64_t span = (skip + len + granule - 1) & ~(granule - 1);
+	err = sys_map(NULL, span, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, off - skip, &at);
+	if (err)
+		return err;
+	err = sys_populate(at, span);
+	if (!err)
+		memcpy((char *)at + skip, buf, len);
+	sys_unmap(at, span);
+	return err;
+}
+
+int sys_put(int fd, const void *buf, size_t len, uint64_t off)
+{
+	int err = sys_pwrite(fd, buf, len, off);
+	return err == EINVAL ? put_mapped(fd, buf, len, off) : err;
 }
 
 int sys_write(int fd, const void *buf, size_t len)

@@ -22,14 +22,19 @@ int sys_close_but(int fd);                /* every descriptor but this one */
 int sys_fstat(int fd, struct stat *st);
 int sys_stat(const char *path, struct stat *st);
 int sys_stat_in(int dir, const char *name, struct stat *st);
+/* What is mapped of the file is mapped in units of this: a page, or a larger one of its file system (hugetlbfs). */
+uint64_t sys_granule(const struct stat *st);
 int sys_fchmod(int fd, mode_t mode);
 int sys_truncate(int fd, uint64_t size); /* EFBIG instead of SIGXFSZ */
 int sys_fallocate(int fd, uint64_t size);
 int sys_fallocate_at(int fd, uint64_t off, uint64_t len);
 int sys_link(int fd, const char *path); /* names an O_TMPFILE */
+int sys_rename_new(const char *from, const char *to); /* EEXIST; EINVAL: the file system cannot tell */
 int sys_unlink(const char *path);
 int sys_unlink_in(int dir, const char *name);
 int sys_pwrite(int fd, const void *buf, size_t len, uint64_t off); /* all of it */
+/* The same where a file can only be mapped (hugetlbfs): its memory is there first. */
+int sys_put(int fd, const void *buf, size_t len, uint64_t off);
 int sys_write(int fd, const void *buf, size_t len);                /* all of it */
 int sys_pread(int fd, void *buf, size_t len, uint64_t off);        /* all of it; EIO if short */
 int sys_seek_data(int fd, uint64_t off, uint64_t *data);           /* ENXIO: none beyond */

@@ -25,31 +25,20 @@
 
 enum { UNIT_GRAINS = UNIT / GRAIN, BATCH_UNITS = 64, BATCH = BATCH_UNITS * UNIT_GRAINS, PARTS = 12 };
 
-bool view_is_path(const char *name)
-{
-	return name && *name && strchr(name + 1, '/');
-}
-
-void view_label(const char *name, char *out, size_t len)
-{
-	char canonical[NAME_MAX_BYTES + 2];
-	sys_copy_text(out, len, view_is_path(name) || region_name(name, canonical) ? name : canonical);
-}
-
 static int open_object(const char *name, int *fd)
 {
-	char canonical[NAME_MAX_BYTES + 2], path[REGION_PATH];
-	int err = region_name(name, canonical);
+	char canonical[REGION_NAME], path[REGION_PATH];
+	int err = name_canonical(name, canonical);
 	if (err)
 		return err;
-	region_path(canonical, path, sizeof path);
+	name_path(canonical, path);
 	return sys_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, fd);
 }
 
 int view_file(const char *name, int *fd, uint64_t *size)
 {
 	struct stat st;
-	int err = view_is_path(name) ? sys_open(name, O_RDONLY | O_NONBLOCK, 0, fd) : open_object(name, fd);
+	int err = name_is_path(name) ? sys_open(name, O_RDONLY | O_NONBLOCK, 0, fd) : open_object(name, fd);
 	if (err)
 		return err == ENXIO ? ENODEV : err;
 	err = sys_fstat(*fd, &st);
@@ -62,12 +51,12 @@ int view_file(const char *name, int *fd, uint64_t *size)
 	return err;
 }
 
-int view_file_label(const char *name, int *fd, char label[NAME_MAX_BYTES + 2])
+int view_file_label(const char *name, int *fd, char label[REGION_NAME])
 {
 	uint64_t size;
 	int err = view_file(name, fd, &size);
 	if (!err)
-		view_label(name, label, NAME_MAX_BYTES + 2);
+		name_label(name, label, REGION_NAME);
 	return err;
 }
 

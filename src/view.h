@@ -64,9 +64,7 @@ int32_t view_holder_pid(const struct view *v, holder_t h); /* 0: stale */
  * that path.
  */
 int view_file(const char *name, int *fd, uint64_t *size);
-int view_file_label(const char *name, int *fd, char label[NAME_MAX_BYTES + 2]); /* and view_label() of it */
-bool view_is_path(const char *name);
-void view_label(const char *name, char *out, size_t len); /* "/feed", or the path, cut to what fits */
+int view_file_label(const char *name, int *fd, char label[REGION_NAME]); /* and name_label() of it */
 
 /* Calls `each` for every block in order; stops when it returns other than 0 and returns that. */
 struct view_block {

@@ -10,6 +10,8 @@ region=${prefix}complete
 "$tool" run --region "$region" --place all --keep --log 0 -- sh -c true || wrong "no region was made"
 ref=$("$tool" blocks "$region" --json | jq -r 'first(.blocks[] | select(.state == "live")).ref') # a multiple of 16
 : >"$work/afile"
+mkdir "$work/there"
+"$tool" run --region /feed --path "$work/there" --place all --keep --log 0 -- sh -c true
 
 # start_of WORD LIST: a letter less than it, or all of it where that is another's start, too, or none
 start_of() {
@@ -48,16 +50,20 @@ wants() {
 		shmbind rm $region ${region%????}|shmbind rm $region $region 
 		shmbind cat $region ${ref%?}|shmbind cat $region $ref
 		shmbind ls /|shmbind ls /
+		shmbind check --path $work/there /fe|shmbind check --path $work/there /feed
 	ROWS
 }
 
 in_shell() { # in_shell SHELL
+	local slash=
+	[ "$1" = bash ] || slash=/ # which zsh puts behind a directory
 	local typed want got
 	if ! type "$1" >/dev/null 2>&1 || ! /usr/bin/python3 -c 'import pty' 2>/dev/null; then
 		echo "note: no $1 or no python3 here"
 		return
 	fi
 	wants >"$work/wants"
+	echo "shmbind run --path $work/the|shmbind run --path $work/there$slash" >>"$work/wants"
 	[ "$(wc -l <"$work/wants")" -gt 40 ] || wrong "only $(wc -l <"$work/wants") lines to type"
 	sed 's/|.*//' "$work/wants" | timeout 300 /usr/bin/python3 tests/helpers/completion.py "$1" "$work/fifo" >"$work/got" 2>"$work/err" ||
 		wrong "$1: $(cat "$work/err")"

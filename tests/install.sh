@@ -40,6 +40,7 @@ pages() {
 		lib/libshmbind.so.$version
 		lib/pkgconfig/shmbind-malloc.pc
 		lib/pkgconfig/shmbind.pc
+		lib/python3/dist-packages/shmbind.py
 		share/bash-completion/completions/shmbind
 		share/shmbind/shmbind-gdb.py
 		share/shmbind/stats.schema.json
@@ -62,6 +63,20 @@ else
 fi
 verify "the installed tool finds the installed shim" \
 	eval '"$prefix_dir/bin/shmbind" run --region "${prefix}run" --log 1 -- true 2>&1 | grep -q "placing size=64K"'
+
+
+# ---- Python --------------------------------------------------------------------------
+
+imports() { # imports DIR [KEY=VALUE...]: the module that is installed there, with the library that it finds
+	env -u LIBSHMBIND -u PYTHONDONTWRITEBYTECODE PYTHONPATH="$1" "${@:2}" /usr/bin/python3 -c 'import os, shmbind, sys
+assert os.path.dirname(shmbind.__file__) == sys.argv[1], shmbind.__file__
+with shmbind.Arena(sys.argv[2], 1 << 20) as heap:
+    print(len(heap.malloc(100).view()), shmbind.version())
+print(*sorted({line.split()[-1] for line in open("/proc/self/maps") if "libshmbind" in line}))' "$1" "${prefix}py"
+}
+verify "Python: the installed module, with the installed library" \
+	[ "$(imports "$lib/python3/dist-packages")" = "100 $version"$'\n'"$lib/libshmbind.so.$version" ]
+verify "  it left a compiled one" [ -n "$(compgen -G "$lib/python3/dist-packages/__pycache__/shmbind.*.pyc")" ]
 
 # ---- programs ----------------------------------------------------------------------
 
@@ -167,11 +182,18 @@ verify "make install, staged for other directories" try tree install "${staged[@
 verify "  the staging directory is in no file" eval '! grep -rq "$root" "$root"'
 verify "  pkg-config is told where things will be" \
 	[ "$(PKG_CONFIG_PATH=$root/usr/lib/x86_64-linux-gnu/pkgconfig pkg-config --variable=libdir shmbind)" = /usr/lib/x86_64-linux-gnu ]
+verify "  the Python module is where Debian's python3 looks" [ -e "$root/usr/lib/python3/dist-packages/shmbind.py" ]
+verify "  it finds the library as the loader does" \
+	[ "$(imports "$root/usr/lib/python3/dist-packages" LD_LIBRARY_PATH="$root/usr/lib/x86_64-linux-gnu" | tail -n 1)" = "$root/usr/lib/x86_64-linux-gnu/libshmbind.so.$version" ]
 [ "$(uname -m)" != x86_64 ] || verify "  the tool finds the shim there" \
 	eval '"$root/usr/bin/shmbind" run --region "${prefix}run" -- true 2>&1 | grep -q "placing size=64K"'
 if cmake --version >/dev/null 2>&1; then
 	cmake_rows "in directories of one's own" "$root/usr"
 fi
+
+rm -rf "$work/own"
+verify "PYTHONDIR: there" eval 'try tree install PREFIX="$work/own" PYTHONDIR="$work/own/modules" && [ "$(cd "$work/own" && find . -name "shmbind.py")" = ./modules/shmbind.py ]'
+verify "  and away" eval 'try tree uninstall PREFIX="$work/own" PYTHONDIR="$work/own/modules" && [ -z "$(find "$work/own" -mindepth 1)" ]'
 
 # ---- and away ---------------------------------------------------------------------------
 

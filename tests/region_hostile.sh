@@ -130,7 +130,7 @@ for odd in "${prefix}with spaces" "${prefix}"$'\n'"newline" "${prefix}"$'\033[31
 	tell close
 	verify "  gone when closed" [ ! -e "/dev/shm$odd" ]
 done
-for bad in "" / . .. a/b /a/b "${prefix}${x254}" "$prefix../it"; do
+for bad in "" / . .. a/b //a /a/ /a/.. "${prefix}${x254}" "$prefix/.."; do
 	name=$bad
 	verify "no name: '$(cut -c1-30 <<<"$bad")'" eval '! "$helper" "$name" arena 4194304 </dev/null >"$work/out" && grep -qi "invalid" "$work/out"'
 done

@@ -182,7 +182,7 @@ START_TEST(what_was_committed_is_committed)
 }
 END_TEST
 
-START_TEST(paths_are_for_looking_only)
+START_TEST(other_files_are_for_looking_only)
 {
 	shmb_info info;
 	char word[] = "no region";
@@ -194,9 +194,12 @@ START_TEST(paths_are_for_looking_only)
 	ck_assert_str_eq(info.name, path);
 	ck_assert_int_eq(info.kind, SHMB_KIND_OTHER);
 	ck_assert_int_eq(shmb_stats_name(path, quiet, NULL, ""), SHMB_EFORMAT);
-	ck_assert_int_eq(shmb_reap_name(path, 1), EINVAL);
-	ck_assert_int_eq(shmb_remove_name(path), EINVAL);
-	ck_assert_int_eq(shmb_load_name(path, "/a/b"), EINVAL);
+	ck_assert_int_eq(shmb_reap_name(path, 1), EPERM);
+	ck_assert_int_eq(shmb_remove_name(path), EPERM);
+	ck_assert_int_eq(shmb_reap_name("./a", 1), EINVAL);
+	ck_assert_int_eq(shmb_remove_name("./a"), EINVAL);
+	ck_assert_int_eq(shmb_load_name(path, "a/b"), EINVAL);
+	ck_assert_int_eq(shmb_load_name(path, "/no/such/b"), ENOENT);
 	ck_assert_int_eq(shmb_save_name(path, path, NULL), EEXIST);
 	ck_assert_int_eq(shmb_load_name(path, loaded), 0); /* a raw region's bytes */
 	shmb_remove_name(loaded);
@@ -209,5 +212,5 @@ END_TEST
 
 int main(void)
 {
-	return TESTS_RUN("save", what_was_there_is_there_again, what_was_committed_is_committed, paths_are_for_looking_only);
+	return TESTS_RUN("save", what_was_there_is_there_again, what_was_committed_is_committed, other_files_are_for_looking_only);
 }

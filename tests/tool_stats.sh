@@ -52,11 +52,47 @@ address | thread) echo "note: no shim beside this sanitizer: statistics with rul
 		$python -c 'x = [bytearray(1 << 20) for _ in range(3)]
 import subprocess, sys
 sys.exit(subprocess.run(["'"$tool"'", "stats", "'${prefix}rules'", "--prometheus"], stdout=open("'"$work/rules.prom"'", "w"), env={}).returncode)'
-	verify "SHMBIND_STATS of a program with rules, jemalloc's part included" valid "$work/stats.json"
+	verify "SHMBIND_STATS of a program with rules, jemalloc's part included" eval 'valid "$work/stats.json" && [ "$(jq -c .engine_arenas "$work/stats.json")" != null ]'
 	"$tool" run --region ${prefix}dry --dry-run --stats "$work/dry.json" --log 0 -- $python -c 'bytearray(1 << 20)'
 	verify "SHMBIND_STATS of a dry run" valid "$work/dry.json"
 	;;
 esac
+
+# ---- jemalloc's own ---------------------------------------------------------------------
+
+# Two arenas with blocks of one size each: what jemalloc's arenas have of it that are said to serve each.
+cat >"$work/two.c" <<'END'
+#include <shmbind.h>
+#include <stdio.h>
+static void put(void *to, const char *text) { fputs(text, to); }
+int main(int argc, char **argv)
+{
+	shmb_options opt = {.size = 16 << 20};
+	shmb_arena *a[2];
+	if (argc != 4 || shmb_arena_open(argv[1], &opt, &a[0]) || shmb_arena_open(argv[2], &opt, &a[1]))
+		return 1;
+	int err = shmb_stats_print(a[0], put, stdout, argv[3]); /* before it has an engine */
+	for (int i = 0; i < 1000; i++)
+		if (!shmb_malloc(a[0], 112) || !shmb_malloc(a[1], 2560))
+			return 1;
+	for (int i = 0; i < 2; i++)
+		err = err ? err : shmb_stats_print(a[i], put, stdout, argv[3]);
+	return err || shmb_arena_close(a[0]) || shmb_arena_close(a[1]);
+}
+END
+"$CC" -Wall -Werror ${SAN:+-fsanitize=$SAN} -Iinclude "$work/two.c" "$BUILD/libshmbind.so.0" -Wl,-rpath,"$PWD/$BUILD" -o "$work/two"
+"$work/two" ${prefix}one ${prefix}two J >"$work/two.json"
+for n in 1 2 3; do
+	sed -n ${n}p "$work/two.json" >"$work/one.json"
+	verify "shmb_stats_print, $n: as the schema says" valid "$work/one.json"
+done
+served() { sed -n $1p "$work/two.json" | jq -c '.engine.jemalloc as $j | [.engine_arenas[] | $j["stats.arenas"]["\(.)"].bins as $bins |
+	[range(0; $bins | length) | select($bins[.].curregs > 0) | $j.arenas.bin[.].size]] | add'; }
+verify "  jemalloc's arenas of each region have its blocks, and no others" [ "$(served 2) $(served 3)" = '[112] [2560]' ]
+verify "  where nothing was allocated there are none" [ "$(sed -n 1p "$work/two.json" | jq -c '.engine_arenas // "none"')" = '[]' ]
+"$work/two" ${prefix}one ${prefix}two '' >"$work/two.text"
+verify "  as text: their numbers, then jemalloc's dump" \
+	eval '[ "$(grep -c "^jemalloc.s arenas in this process; of this region: [1-9]" "$work/two.text")" = 2 ] && grep -q "^arenas\[[1-9]\]:$" "$work/two.text"'
 
 # ---- Prometheus ---------------------------------------------------------------------------
 

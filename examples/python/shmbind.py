@@ -10,7 +10,8 @@ a memoryview or numpy array of a box is the memory that other processes see.
 
 shmbind.h says what the functions guarantee. An error it names is raised as
 Error, with its code; an errno as the OSError that Python has for it; no memory
-as MemoryError. LIBSHMBIND says where the library is, if the loader does not know.
+as MemoryError. LIBSHMBIND says where the library is, if it is neither where `make
+install` puts it beside this module nor the loader knows.
 
 Memory that is still seen through a memoryview, an array or a structure is not
 unmapped or freed: close(), drop() and free() raise BufferError then, as
@@ -84,7 +85,9 @@ _FUNCTIONS = {  # name: result, arguments
 
 
 def _load():
-    lib = ctypes.CDLL(os.environ.get("LIBSHMBIND", "libshmbind.so.0"), use_errno=True)
+    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../libshmbind.so.0") # lib/python3/dist-packages
+    name = os.environ.get("LIBSHMBIND") or (beside if os.path.exists(beside) else "libshmbind.so.0")
+    lib = ctypes.CDLL(name, use_errno=True)
     for name, (result, *arguments) in _FUNCTIONS.items():
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments

@@ -51,6 +51,17 @@ const char *owner_word(const shmb_info *i, char buf[24]);
 /* A shmb_write_cb to stdout. */
 void to_stdout(void *opaque, const char *text);
 
+/* ---- path.c ---------------------------------------------------------------------- */
+
+/* Takes --path DIR out of argv; without one SHMBIND_PATH counts. An exit code; not EXIT_OK: no such directory (said). */
+int path_take(const struct verb *v, int *argc, char **argv);
+int path_use(const char *verb, const char *dir, const char *said_by);
+
+const char *path_dir(void);              /* where names lie */
+char *path_name(const char *name);       /* a name, there; what is a path itself as it is. Good until the next call */
+bool path_has(const char *name);         /* does what the library calls so lie there? */
+const char *path_base(const char *name); /* "/feed" of one that does */
+
 /* ---- command.c ------------------------------------------------------------------- */
 
 /* Has what is run from now on load the shim. False: there is none (said). */

@@ -42,6 +42,7 @@ static int run_blocks(int argc, char **argv)
 		return EXIT_USAGE;
 	if (argc != 2)
 		return usage_error(&verb_blocks, "takes one region");
+	argv[1] = path_name(argv[1]);
 	l.table = table_new("blocks", l.json);
 	table_column(l.table, l.json ? "ref" : "REF", true, false);
 	table_column(l.table, l.json ? "size" : "SIZE", true, true);
@@ -122,6 +123,7 @@ static int run_cat(int argc, char **argv)
 	shmb_info info;
 	if (argc < 2 || argc > 3)
 		return usage_error(&verb_cat, "takes a region and, for an arena, a ref");
+	argv[1] = path_name(argv[1]);
 	int err = shmb_info_name(argv[1], &info);
 	if (err)
 		return result(&verb_cat, argv[1], err);

@@ -108,17 +108,17 @@ static int run_gc(int argc, char **argv)
 		else
 			return usage_error(&verb_gc, "%s: not understood", argv[i]);
 	}
-	progress_begin("looking at", "/dev/shm");
-	int err = shmb_list(consider, &s);
+	progress_begin("looking at", path_dir());
+	int err = shmb_list_in(path_dir(), consider, &s);
 	progress_end();
 	if (err)
-		return result(&verb_gc, "/dev/shm", err);
+		return result(&verb_gc, path_dir(), err);
 	printf("%u region%s%s, %s\n", s.removed, s.removed == 1 ? "" : "s", s.dry ? " would go" : "", human(buf, s.bytes));
 	return s.failed ? EXIT_FAILED : EXIT_OK;
 }
 
 const struct verb verb_gc = {
-	"gc", run_gc, "[--dry-run] [--force]", "Removes regions whose owner died, recovers dead processes",
+	"gc", run_gc, "[--path DIR] [--dry-run] [--force]", "Removes regions whose owner died, recovers dead processes",
 	"Removed are only regions of this library, not leaked, whose owner the kernel says\n"
 	"is gone. One that processes are still attached to is spared.\n\n"
 	"In your arenas that live on or were leaked, what processes that ended attached\n"
@@ -152,7 +152,7 @@ static int run_rm(int argc, char **argv)
 	progress_begin("removing", argv[1]);
 	for (int i = 1; i < argc; i++) {
 		progress_at((unsigned)i, (unsigned)argc - 1, argv[i]);
-		if (!remove_one(argv[i], force))
+		if (!remove_one(path_name(argv[i]), force))
 			code = EXIT_FAILED;
 	}
 	progress_end();

@@ -82,20 +82,20 @@ static int run(int argc, char **argv)
 	table_column(l.table, l.json ? "capacity" : "CAPACITY", true, true);
 	table_column(l.table, l.json ? "mode" : "MODE", false, false);
 	table_column(l.table, l.json ? "creator" : "MADE BY", false, false);
-	int err = shmb_list(add, &l);
+	int err = shmb_list_in(path_dir(), add, &l);
 	if (!l.json && !l.dead)
 		table_hide(l.table, COLUMN_DEAD);
 	table_print(l.table);
-	return result(&verb_ls, "/dev/shm", err);
+	return result(&verb_ls, path_dir(), err);
 }
 
 const struct verb verb_ls = {
-	"ls", run, "[--all] [--json]", "Lists the regions in the shm directory",
+	"ls", run, "[--path DIR] [--all] [--json]", "Lists the regions in the shm directory, or another",
 	"OWNER is the process that removes the region when it ends; dead: it is gone, and\n"
 	"the next open claims the region or `shmbind gc` removes it; kept: leaked on\n"
 	"purpose. ATTACHED counts processes (raw regions: 1 for any number of them). DEAD,\n"
 	"there where any are, counts those that ended attached and whose caches wait for\n"
 	"recovery: by the next open, or `shmbind gc`. MEMORY is what is in use, CAPACITY\n"
-	"what could be.\n\n"
+	"what could be. In another directory names are whole paths, as every verb takes them.\n\n"
 	"  --all    objects of other programs too\n"
 	"  --json   for machines; sizes in bytes\n"};

@@ -131,6 +131,7 @@ static int run(int argc, char **argv)
 		return usage_error(&verb_map, "takes one region");
 	if (!width)
 		width = svg ? SVG_WIDTH : fitting();
+	argv[1] = path_name(argv[1]);
 	int err = occupancy_read(argv[1], cells_of(width, svg ? SVG_WIDTH : LINES), &o);
 	if (err)
 		return result(&verb_map, argv[1], err);

@@ -48,7 +48,7 @@ static int parse_call(struct call *c, int argc, char **argv)
 		else if (c->region)
 			return usage_error(&verb_rules, "takes one region");
 		else
-			c->region = option;
+			c->region = path_name(option);
 		if (!value)
 			return usage_error(&verb_rules, "%s: needs a value", option);
 	}

@@ -19,7 +19,7 @@ static const struct {
 	const char *option, *key;
 	enum { VALUE, FLAG, FILE_OF } kind; /* takes a value, is 1, takes a file that the value is in */
 } options[] = {
-	{"--region", "SHMBIND_REGION", VALUE}, {"--size", "SHMBIND_SIZE", VALUE},   {"--place", "SHMBIND_PLACE", VALUE},
+	{"--region", "SHMBIND_REGION", VALUE}, {"--path", "SHMBIND_PATH", VALUE}, {"--size", "SHMBIND_SIZE", VALUE},   {"--place", "SHMBIND_PLACE", VALUE},
 	{"--rules", "SHMBIND_PLACE", FILE_OF}, {"--exe", "SHMBIND_EXE", VALUE},     {"--fork", "SHMBIND_FORK", VALUE},
 	{"--full", "SHMBIND_FULL", VALUE},     {"--stats", "SHMBIND_STATS", VALUE}, {"--log", "SHMBIND_LOG", VALUE},
 	{"--keep", "SHMBIND_KEEP", FLAG},      {"--dry-run", "SHMBIND_DRYRUN", FLAG},
@@ -106,22 +106,27 @@ static bool keep(void)
 static int run(int argc, char **argv)
 {
 	int status, first = parse(argc, argv);
+	const char *path = getenv("SHMBIND_PATH");
+	int code = first > 0 && path ? path_use("run", path, "SHMBIND_PATH=") : EXIT_OK;
+	if (code)
+		return code;
 	if (first <= 0 || !set_environment())
 		return first ? EXIT_FAILED : EXIT_USAGE;
 	if (!command_run("run", argv + first, &status))
 		return EXIT_FAILED;
 	if (!keep()) /* kept, however the command ended: a crash is when one wants to look */
-		(void)shmb_list(sweep_one, NULL);
+		(void)shmb_list_in(path_dir(), sweep_one, NULL);
 	return command_end_like(status);
 }
 
 const struct verb verb_run = {
-	"run", run, "[--region NAME] [--size N] [--place RULES] ... [--] COMMAND [ARG...]",
+	"run", run, "[--region NAME] [--path DIR] [--size N] [--place RULES] ... [--] COMMAND [ARG...]",
 	"Runs a command with chosen allocations in a region",
 	"When the command has ended, in whatever way, its regions are removed; the exit\n"
 	"status, or the signal, is the command's. Each option sets a variable that the\n"
 	"command's children inherit; shmbind-preload(7) tells of each:\n\n"
 	"  --region NAME   SHMBIND_REGION  %p: process id, %e: executable; default /%e.%p\n"
+	"  --path DIR      SHMBIND_PATH    where the region lies; default /dev/shm\n"
 	"  --size N        SHMBIND_SIZE    capacity, with K M G T; default 64G, not memory\n"
 	"  --place RULES   SHMBIND_PLACE   all, size=64K.., ... ; default size=64K..\n"
 	"  --rules FILE    SHMBIND_PLACE   the rules are in this file\n"

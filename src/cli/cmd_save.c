@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static int takes_two(const struct verb *v, int argc, char **argv)
 {
@@ -19,6 +20,7 @@ static int run_save(int argc, char **argv)
 	int exact, code = takes_two(&verb_save, argc, argv);
 	if (code)
 		return code;
+	argv[1] = path_name(argv[1]);
 	progress_begin("saving", argv[1]);
 	int err = shmb_save_name(argv[1], argv[2], &exact);
 	progress_end();
@@ -43,10 +45,12 @@ static int run_load(int argc, char **argv)
 	int code = takes_two(&verb_load, argc, argv);
 	if (code)
 		return code;
+	argv[2] = path_name(argv[2]);
 	progress_begin("loading", argv[1]);
 	int err = shmb_load_name(argv[1], argv[2]);
 	progress_end();
-	return result(&verb_load, err == EEXIST || err == EINVAL ? argv[2] : argv[1], err);
+	bool of_name = err == EEXIST || err == EINVAL || (err > 0 && err != ENODEV && !access(argv[1], R_OK));
+	return result(&verb_load, of_name ? argv[2] : argv[1], err);
 }
 
 const struct verb verb_load = {

@@ -26,6 +26,7 @@ static int run_stats(int argc, char **argv)
 		return usage_error(&verb_stats, "takes one region");
 	if (json + prometheus + html > 1)
 		return usage_error(&verb_stats, "one of --json, --prometheus, --html");
+	argv[1] = path_name(argv[1]);
 	int err = prometheus ? print_prometheus(argv[1])
 	          : html     ? stats_html(argv[1], stdout)
 	                     : shmb_stats_name(argv[1], to_stdout, NULL, json ? "J" : "");
@@ -54,6 +55,7 @@ static int run_check(int argc, char **argv)
 		return usage_error(&verb_check, "%s: no such option", argv[1]);
 	if (argc != 2)
 		return usage_error(&verb_check, "takes one region");
+	argv[1] = path_name(argv[1]);
 	progress_begin("checking", argv[1]);
 	int err = shmb_check_name(argv[1], write_found, NULL);
 	progress_end();

@@ -35,7 +35,7 @@ static int once(struct top *t, unsigned delay_ms)
 	}
 	if (!err)
 		top_frame(t, 0, put_text, stdout);
-	return result(&verb_top, "/dev/shm", err);
+	return result(&verb_top, path_dir(), err);
 }
 
 /* ---- on a screen ------------------------------------------------------------------------ */
@@ -131,7 +131,7 @@ static int on_screen(struct top *t, unsigned delay_ms)
 	int err = watch(t, delay_ms);
 	endwin();
 	delscreen(screen);
-	return result(&verb_top, "/dev/shm", err);
+	return result(&verb_top, path_dir(), err);
 }
 
 /* ---- the call ----------------------------------------------------------------------------- */
@@ -156,8 +156,8 @@ static int choose_first(struct top *t, const char *name)
 {
 	shmb_info info;
 	int err = shmb_info_name(name, &info);
-	if (!err && strchr(name + 1, '/')) {
-		complain("top", "%s: a file does not change; shmbind stats shows it", name);
+	if (!err && !path_has(info.name)) {
+		complain("top", "%s: not in %s; --path says where, and of a saved file shmbind stats tells", name, path_dir());
 		return EXIT_FAILED;
 	}
 	if (!err)
@@ -177,7 +177,7 @@ static int run(int argc, char **argv)
 		return EXIT_USAGE;
 	if (argc > 2)
 		return usage_error(&verb_top, "takes one region at most");
-	int code = argc == 2 ? choose_first(&t, argv[1]) : EXIT_OK;
+	int code = argc == 2 ? choose_first(&t, path_name(argv[1])) : EXIT_OK;
 	if (!code)
 		code = frame ? once(&t, ms) : on_screen(&t, ms ? ms : 1000);
 	top_free(&t);
@@ -185,7 +185,7 @@ static int run(int argc, char **argv)
 }
 
 const struct verb verb_top = {
-	"top", run, "[--once] [-d SECONDS] [NAME]", "Shows the regions, and one of them closely, again and again",
+	"top", run, "[--path DIR] [--once] [-d SECONDS] [NAME]", "Shows the regions, and one of them closely, again and again",
 	"Of each region what is live and cached and how fast that changes; of the chosen\n"
 	"one, NAME or the first, the processes attached and what each rule decides.\n\n"
 	"  up, down, j, k   choose another\n"

@@ -161,13 +161,22 @@ static void help_all(FILE *to)
 	fprintf(to, "shmbind %s: shared-memory regions, looked at from outside\n\nusage: shmbind VERB ...\n\n", shmb_version());
 	for (unsigned i = 0; i < VERBS; i++)
 		fprintf(to, "  %-8s %s\n", verbs[i]->name, verbs[i]->purpose);
-	fprintf(to, "\nshmbind help VERB tells more. Exit status: 0 done, 1 failed, 2 not understood,\n"
+	fprintf(to, "\nNames lie in /dev/shm, or where --path DIR or SHMBIND_PATH says. shmbind help VERB\n"
+	            "tells more. Exit status: 0 done, 1 failed, 2 not understood,\n"
 	            "3 a check found contradictions; `run` and `profile` pass their command's on.\n");
+}
+
+/* What it is given up to that command is its own; SHMBIND_PATH is the command's. */
+static bool runs_command(const struct verb *v)
+{
+	return v == &verb_run || v == &verb_profile;
 }
 
 static void help_verb(const struct verb *v)
 {
 	printf("usage: shmbind %s %s\n\n%s.\n\n%s", v->name, v->args, v->purpose, v->help);
+	if (!runs_command(v))
+		printf("\n  --path DIR  names lie in this directory, not in /dev/shm; SHMBIND_PATH says so, too\n");
 }
 
 static const struct verb *find(const char *name)
@@ -203,12 +212,13 @@ static int dispatch(int argc, char **argv)
 		complain("", "%s: no such verb; shmbind help lists them", argv[1]);
 		return EXIT_USAGE;
 	}
-	bool runs = v == &verb_run || v == &verb_profile;
-	if (argc > 2 && is_help(argv[2]) && (!runs || *argv[2] == '-')) { /* a command may be named help */
+	if (argc > 2 && is_help(argv[2]) && (!runs_command(v) || *argv[2] == '-')) { /* a command may be named help */
 		help_verb(v);
 		return EXIT_OK;
 	}
-	return v->run(argc - 1, argv + 1);
+	argc--, argv++;
+	int code = runs_command(v) ? EXIT_OK : path_take(v, &argc, argv);
+	return code ? code : v->run(argc, argv);
 }
 
 int main(int argc, char **argv)

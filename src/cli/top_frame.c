@@ -61,7 +61,7 @@ static void put_region(struct frame *f, const struct top *t, unsigned i)
 	bool chosen = i == t->chosen && !strcmp(r->info.name, t->name);
 	char owner[24], live[24], cached[24], rate[32];
 	bool arena = r->info.kind == SHMB_KIND_ARENA;
-	line(f, chosen ? TOP_CHOSEN : TOP_PLAIN, "%c %-28.28s %-5s %-12s %3u %9s %9s %12s  %.15s", chosen ? '>' : ' ', r->info.name,
+	line(f, chosen ? TOP_CHOSEN : TOP_PLAIN, "%c %-28.28s %-5s %-12s %3u %9s %9s %12s  %.15s", chosen ? '>' : ' ', path_base(r->info.name),
 	     kind_word(r->info.kind), owner_word(&r->info, owner), r->info.attached, arena ? human(live, r->live) : "-",
 	     arena ? human(cached, r->cached) : "-", arena ? rate_word(rate, r->rate, r->before) : "-", r->info.creator);
 }

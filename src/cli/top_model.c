@@ -72,7 +72,7 @@ int top_read(struct top *t)
 	clock_gettime(CLOCK_MONOTONIC, &t->when);
 	t->since = before.regions ? (double)(t->when.tv_sec - before.when.tv_sec) +
 	                                (double)(t->when.tv_nsec - before.when.tv_nsec) / 1e9 : 0;
-	int err = shmb_list(add, t);
+	int err = shmb_list_in(path_dir(), add, t);
 	if (!*t->name && t->n)
 		memcpy(t->name, t->regions[0].info.name, sizeof t->name);
 	for (unsigned i = 0; i < t->n; i++) {

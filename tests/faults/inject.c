@@ -38,6 +38,7 @@ const char *const kind_names[KIND_COUNT] = {KINDS(KIND_NAME)};
 const int kind_errors[KIND_COUNT][ERRORS_MAX] = {KINDS(KIND_ERRORS)};
 
 struct plan *plan;
+bool no_unnamed;
 
 void plan_setup(void)
 {
@@ -84,6 +85,8 @@ static enum kind open_kind(const char *path, int flags)
 		return OPEN_DIR;
 	if (!strncmp(path, "/dev/userfaultfd", 16))
 		return OPEN_DEVICE;
+	if (flags & O_CREAT)
+		return OPEN_OTHER;
 	return !strncmp(path, "/proc/self/fd/", 14) ? OPEN_SELF : !strncmp(path, "/proc/", 6) ? OPEN_PROC : OPEN_NAME;
 }
 
@@ -93,6 +96,10 @@ WRAPPED(int, open, const char *path, int flags, ...)
 	va_start(ap, flags);
 	mode_t mode = va_arg(ap, mode_t);
 	va_end(ap);
+	if (no_unnamed && (flags & O_TMPFILE) == O_TMPFILE) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
 	return fault(open_kind(path, flags)) ? -1 : __real_open(path, flags, mode);
 }
 
@@ -135,6 +142,10 @@ WRAPPED(int, fallocate, int fd, int mode, off_t off, off_t len)
 WRAPPED(int, linkat, int from, const char *old, int to, const char *path, int flags)
 {
 	return fault(LINKAT) ? -1 : __real_linkat(from, old, to, path, flags);
+}
+WRAPPED(int, renameat2, int from, const char *old, int to, const char *path, unsigned flags)
+{
+	return fault(RENAMEAT2) ? -1 : __real_renameat2(from, old, to, path, flags);
 }
 WRAPPED(int, unlink, const char *path) { return fault(UNLINK) ? -1 : __real_unlink(path); }
 WRAPPED(int, unlinkat, int dir, const char *path, int flags)

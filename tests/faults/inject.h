@@ -25,6 +25,8 @@ enum { PART = 4096, /* half of what was asked for */ END /* nothing at all: the 
 	X(OPEN_NAME, "open, a region by its name", EACCES, EINTR, EISDIR, ELOOP, EMFILE, ENFILE, ENOENT, ENOMEM, ENXIO) \
 	X(OPEN_TMPFILE, "open, O_TMPFILE", EACCES, EINTR, EISDIR, EMFILE, ENFILE, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP,  \
 	  EROFS)                                                                                                       \
+	X(OPEN_OTHER, "open, a file by another name", EACCES, EEXIST, EINTR, EMFILE, ENFILE, ENOENT, ENOMEM, ENOSPC,   \
+	  EROFS)                                                                                                       \
 	X(OPEN_SELF, "open, a descriptor anew by way of /proc", EACCES, EINTR, EMFILE, ENFILE, ENOENT, ENOMEM)         \
 	X(OPEN_DIR, "open, the shm directory", EACCES, EMFILE, ENFILE, ENOENT, ENOMEM)                                 \
 	X(OPEN_PROC, "open, /proc/self/comm", EACCES, EMFILE, ENOENT)                                                  \
@@ -43,6 +45,7 @@ enum { PART = 4096, /* half of what was asked for */ END /* nothing at all: the 
 	X(GETRLIMIT, "getrlimit", EPERM)                                                                               \
 	X(FALLOCATE, "fallocate", EFBIG, EINTR, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM)                                     \
 	X(LINKAT, "linkat", EACCES, EEXIST, ENOENT, ENOMEM, ENOSPC, EPERM, EROFS)                                      \
+	X(RENAMEAT2, "renameat2, RENAME_NOREPLACE", EACCES, EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC, EROFS)             \
 	X(UNLINK, "unlink", EACCES, ENOENT, ENOMEM, EPERM, EROFS)                                                      \
 	X(UNLINKAT, "unlinkat", EACCES, ENOENT, ENOMEM, EPERM, EROFS)                                                  \
 	X(SCANDIR, "scandir", EACCES, EMFILE, ENOENT, ENOMEM)                                                          \
@@ -111,6 +114,8 @@ struct plan {
 	atomic_uint fired;
 };
 extern struct plan *plan;
+
+extern bool no_unnamed; /* files: O_TMPFILE is EOPNOTSUPP, always, as where a file system has none */
 
 void plan_setup(void); /* once, before any fork */
 void plan_reset(enum kind kind, unsigned nth, int err, bool lasting);

@@ -84,6 +84,7 @@ static void nothing(void) {}
 static int create(void) { return open_arena(&a, 64 * MIB, 0); }
 static int create_raw(void) { return open_raw(&r, 64 * KIB, 0); }
 static int create_sparse(void) { return open_raw(&r, 64 * KIB, SHMB_SPARSE); }
+static void without_unnamed(void) { no_unnamed = true; }
 static int attach(void) { return open_arena(&b, 0, 0); }
 static int attach_only(void) { return open_arena(&b, 0, SHMB_ATTACH_ONLY | SHMB_FIXED); }
 static int attach_raw(void) { return open_raw(&s, 0, 0); }
@@ -534,6 +535,8 @@ static const struct op ops[] = {
 	{"create, raw", nothing, create_raw, NULL, close_all, false, false},
 	{"create, raw and sparse", nothing, create_sparse, NULL, close_all, false, false},
 	{"create, with a reaper", nothing, create_with_reaper, NULL, close_all, false, false},
+	{"create, without unnamed files", without_unnamed, create, NULL, close_all, false, false},
+	{"create, raw, without unnamed files", without_unnamed, create_raw, NULL, close_all, false, false},
 	{"attach", with_arena, attach, NULL, close_all, false, false},
 	{"attach, read-only", with_arena, attach_reading, NULL, close_all, false, false},
 	{"attach, only and at its address", with_kept_arena, attach_only, NULL, unlink_kept, false, false},
