@@ -454,7 +454,7 @@ static bool resize_in_place(struct shmb_arena *a, void *p, const struct misuse_s
 	size_t have = seen_size(s);
 	if (s->class != CLASSES) /* shrinking by less than half is not worth a copy */
 		return size <= have && (size > have / 2 || class_of(size ? size : 1) == s->class);
-	if (size <= CLASS_MAX_SIZE)
+	if (size <= CLASS_MAX_SIZE || size > a->lay.units << UNIT_SHIFT)
 		return false;
 	struct entered e = context_enter(a);
 	bool done = e.how != ENTRY_NESTED && atomic_load(&a->holder) && large_resize(a, p, s->word, size);
