@@ -38,10 +38,10 @@ LAYER_0 := error sys class once
 LAYER_1 := extent rule layout blockmap hint lease window type
 LAYER_2 := region reaper raw sound format
 LAYER_3 := arena slot lock span page
-LAYER_4 := engine orphan ref misuse tally admit
-LAYER_5 := context depot magazine boxes directory recover evict tenure rules
+LAYER_4 := engine orphan ref misuse canary tally admit
+LAYER_5 := context depot magazine boxes directory recover evict tenure rules harden
 LAYER_6 := large heap follow box handle freeze snapshot absent zero
-LAYER_7 := out view ruling ruler stats info check save
+LAYER_7 := out view ruling ruler stats info intact check save
 LAYERS := $(LAYER_0) $(LAYER_1) $(LAYER_2) $(LAYER_3) $(LAYER_4) $(LAYER_5) $(LAYER_6) $(LAYER_7)
 
 SRC := $(wildcard src/*.c)

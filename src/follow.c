@@ -32,6 +32,7 @@ uint32_t preload_rules_gen;
 static uint8_t class_counts[CLASSES]; /* whose hits a thread's record counts for a class */
 static bool class_tagged[CLASSES];    /* what is issued has a tag */
 static bool some_tagged;
+static unsigned guard;                /* of the region whose rules they are: nothing goes the hot path there */
 static uint8_t entries[RULES];        /* in the region */
 
 static uint8_t live_byte(size_t grains)
@@ -49,14 +50,14 @@ void preload_rules_use(const struct rule *rules, unsigned n)
 		memset(heap_placed, 0, sizeof heap_placed);
 		return;
 	}
-	rule_plan(rules, n, &plan);
+	rule_plan(rules, n, guard, &plan);
 	for (unsigned c = 0; c < CLASSES; c++)
 		some |= plan.tagged[c];
 	memcpy(class_counts, plan.counts, sizeof class_counts);
 	memcpy(class_tagged, plan.tagged, sizeof class_tagged);
 	some_tagged = some;
 	atomic_thread_fence(memory_order_release);
-	for (size_t i = 0; i < sizeof heap_placed; i++)
+	for (size_t i = 0; i < sizeof heap_placed && !guard; i++)
 		heap_placed[i] = rule_plan_places(&plan, rules, n, i) ? live_byte(i) : 0;
 }
 
@@ -76,6 +77,11 @@ void preload_rules_follow(shmb_arena *a, uint32_t gen, bool refused)
 void preload_rules_begin(shmb_arena *a, const char *text, const struct rule *rules, unsigned n, bool off)
 {
 	memset(entries, RULE_NONE, sizeof entries);
+	if (guard != a->guard) {
+		guard = a->guard;
+		preload_rules_use(NULL, 0);
+		preload_rules_use(rules, off ? 0 : n);
+	}
 	if (rules_publish(a, text, rules, n, off))
 		return; /* the region is full already: nothing is counted in it, nor changed */
 	uint32_t gen = atomic_load(&a->hdr->rules_gen);
@@ -121,8 +127,8 @@ static struct rule_shm *entry_of(shmb_arena *a, unsigned rule)
 void preload_count(shmb_arena *a, unsigned rule, size_t size)
 {
 	struct thread_shm *t = context_get();
-	if (likely(size <= CLASS_MAX_SIZE) && context_is_of(t, a)) {
-		unsigned class = class_of(size ? size : 1);
+	if (likely(size <= CLASS_MAX_SIZE - guard) && context_is_of(t, a)) {
+		unsigned class = class_of(size + guard ? size + guard : 1);
 		if (class_counts[class] == rule) {
 			t->hits[class]++;
 			return;

@@ -70,6 +70,10 @@ int format_write(int fd, void *arg)
 	sys_copy_text(u.h.run, sizeof u.h.run, wish->run ? wish->run : "");
 	if (!u.h.base)
 		return ENOMEM;
+	u.h.flags = wish->hardened ? HEADER_HARDENED : 0;
+	int err = wish->hardened ? sys_random(u.h.key, sizeof u.h.key) : 0;
+	if (err)
+		return err;
 	return sys_pwrite(fd, &u, sizeof u, 0);
 }
 
@@ -81,7 +85,7 @@ int format_read(int fd, uint64_t size, struct header_shm *h, struct layout *l)
 	if (err)
 		return err == EIO ? SHMB_ECORRUPT : err;
 	if (memcmp(h->magic, REGION_MAGIC, sizeof h->magic) || h->version != REGION_VERSION ||
-	    h->probe != REGION_PROBE || h->layout_crc != layout_checksum())
+	    h->probe != REGION_PROBE || h->layout_crc != layout_checksum() || h->flags & ~(uint32_t)HEADER_HARDENED)
 		return SHMB_EFORMAT;
 	uint64_t units = h->capacity >> UNIT_SHIFT;
 	if (!units || units > UNITS_MAX || h->capacity % UNIT)

@@ -291,26 +291,34 @@ static unsigned class_of_grains(size_t grains)
 	return class_of(grains ? grains * GRAIN : 1);
 }
 
-static int place_grains(const struct rule *rules, unsigned n, size_t grains)
+/* The size that is asked for where a block of `bytes` is needed. */
+static size_t asked(size_t bytes, unsigned guard)
 {
-	return rule_place_all(rules, n, grains ? (grains - 1) * GRAIN + 1 : 0, grains * GRAIN);
+	return bytes > guard ? bytes - guard : 0;
+}
+
+static int place_grains(const struct rule *rules, unsigned n, unsigned guard, size_t grains)
+{
+	size_t least = grains ? (grains - 1) * GRAIN + 1 : 0;
+	return rule_place_all(rules, n, asked(least, guard), asked(grains * GRAIN, guard));
 }
 
 /* The rule that places the largest of a class's sizes whoever asks, of those that there is one for. */
-static int place_largest(const struct rule *rules, unsigned n, unsigned class)
+static int place_largest(const struct rule *rules, unsigned n, unsigned guard, unsigned class)
 {
 	size_t most = class_size(class) / GRAIN, least = class ? class_size(class - 1) / GRAIN + 1 : 0;
 	int by = -1;
 	for (size_t i = most + 1; by < 0 && i-- > least;)
-		by = place_grains(rules, n, i);
+		by = place_grains(rules, n, guard, i);
 	return by;
 }
 
-void rule_plan(const struct rule *rules, unsigned n, struct rule_plan *plan)
+void rule_plan(const struct rule *rules, unsigned n, unsigned guard, struct rule_plan *plan)
 {
 	for (unsigned c = 0; c < CLASSES; c++) {
-		int largest = place_largest(rules, n, c), first = rule_first(rules, n, class_size(c));
-		int only = rule_only(rules, n, c ? class_size(c - 1) + 1 : 0, class_size(c));
+		size_t least = c ? asked(class_size(c - 1) + 1, guard) : 0, most = asked(class_size(c), guard);
+		int largest = place_largest(rules, n, guard, c), first = rule_first(rules, n, most);
+		int only = rule_only(rules, n, least, most);
 		plan->counts[c] = largest >= 0 ? (uint8_t)largest : first >= 0 ? (uint8_t)first : RULE_NONE;
 		plan->owner[c] = only >= 0 ? (uint8_t)only : RULE_NONE;
 		plan->tagged[c] = only == RULE_SEVERAL;
@@ -320,6 +328,6 @@ void rule_plan(const struct rule *rules, unsigned n, struct rule_plan *plan)
 bool rule_plan_places(const struct rule_plan *plan, const struct rule *rules, unsigned n, size_t grains)
 {
 	unsigned c = class_of_grains(grains);
-	int by = place_grains(rules, n, grains);
+	int by = place_grains(rules, n, 0, grains);
 	return by >= 0 && plan->counts[c] == by && !plan->tagged[c];
 }

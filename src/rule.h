@@ -58,7 +58,8 @@ struct rule_plan {
 	uint8_t counts[CLASSES], owner[CLASSES];
 	bool tagged[CLASSES];
 };
-void rule_plan(const struct rule *rules, unsigned n, struct rule_plan *plan);
+/* guard: bytes that a block is larger than what is asked for (canary.h). */
+void rule_plan(const struct rule *rules, unsigned n, unsigned guard, struct rule_plan *plan);
 
 /* Does the hot path serve requests that come to `grains`? All of them are placed, by the rule that counts. */
 bool rule_plan_places(const struct rule_plan *plan, const struct rule *rules, unsigned n, size_t grains);
