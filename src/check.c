@@ -8,6 +8,7 @@
  *   bytes      each byte of the block map is explained by its page's class and phase
  *   magazines  each is listed once, each block in one magazine, and every block
  *              that is said to be cached is listed: nothing is lost
+ *   ends       hardened: no block was written to beyond its end, or while it was free
  *   boxes      each ready one's object is a live block, each name is its box's
  *   sums       live + cached + stray + unissued + orphaned + free = capacity;
  *              unissued: in units of the living, orphaned: in those of the dead
@@ -15,6 +16,7 @@
  * While processes write, a copy can contradict itself. So what is wrong is
  * kept by its text, and only what three copies agree on counts.
  */
+#include "intact.h"
 #include "out.h"
 #include "sound.h"
 #include "sys.h"
@@ -183,7 +185,7 @@ static void check_small(struct check *c, uint64_t u)
 
 /* ---- magazines ----------------------------------------------------------------------- */
 
-/* torn: it is the one that a dead process was about to add or remove; being listed then counts. */
+/* torn: it may be the one that a dead process was about to add or remove; being listed then counts. */
 static void check_entry(struct check *c, uint32_t number, unsigned class, uint32_t grain, bool torn)
 {
 	uint64_t unit = grain / UNIT_GRAINS;
@@ -213,7 +215,7 @@ static void check_magazine(struct check *c, uint32_t number, const char *place)
 	uint32_t n = atomic_load(&m->count);
 	if (bit_test_set(c->mags, number))
 		fault(c, "magazine %u: listed twice, again by %s", number, place);
-	bool dead = !view_holder_live(c->v, (holder_t)atomic_load(&m->holder));
+	bool dead = !view_holder_live(c->v, (holder_t)atomic_load(&m->holder)), any = view_hardened(c->v);
 	if (n == 0 && dead)
 		return; /* killed while taking it from the pool: its class is not written yet */
 	if (m->class >= CLASSES || m->rounds != class_rounds(m->class) || n > m->rounds) {
@@ -221,7 +223,7 @@ static void check_magazine(struct check *c, uint32_t number, const char *place)
 		return;
 	}
 	for (uint32_t i = 0; i < n; i++)
-		check_entry(c, number, m->class, m->entries[i], dead && i == n - 1);
+		check_entry(c, number, m->class, m->entries[i], dead && (any || i == n - 1));
 }
 
 /* What a record lists counts only while the magazine names it as its holder and no shared place has it. True: it does. */
@@ -362,7 +364,13 @@ static void check_header(struct check *c)
 		fault(c, "header: %s: %lu, of %lu at most", what, (unsigned long)is, (unsigned long)most);
 }
 
-static int look(struct check *c, const struct view *v, struct faults *faults)
+static void check_end(void *ctx, const struct view_block *b, const char *what)
+{
+	struct check *c = ctx;
+	fault(c, "block at %#lx: %lu bytes, %s", (unsigned long)(c->v->lay.data + b->off), (unsigned long)b->size, what);
+}
+
+static int look(struct check *c, const struct view *v, int fd, struct faults *faults)
 {
 	void *bits;
 	uint64_t grains = (v->ready < SMALL_UNITS ? v->ready : SMALL_UNITS) * UNIT_GRAINS;
@@ -390,7 +398,7 @@ static int look(struct check *c, const struct view *v, struct faults *faults)
 	if (c->live + c->cached + c->stray + c->unissued + c->orphaned + c->free != v->h.capacity)
 		fault(c, "the sums do not add up to the capacity");
 	sys_unmap(bits, c->listed_len);
-	return 0;
+	return intact_look(v, fd, check_end, c);
 }
 
 /* Keeps of `kept` what `again` says too. */
@@ -433,6 +441,23 @@ static void report(const struct out *o, const struct check *c, const struct faul
 	out_print(o, "\n");
 }
 
+static int look_fresh(struct check *c, const char *name, struct faults *faults, uint64_t *digest)
+{
+	struct view v;
+	uint64_t size;
+	int fd, err = view_file(name, &fd, &size);
+	if (err)
+		return err;
+	err = view_open_fd(&v, fd);
+	if (!err) {
+		*digest = v.digest;
+		err = look(c, &v, fd, faults);
+		view_close(&v);
+	}
+	sys_close(fd);
+	return err;
+}
+
 int shmb_check_name(const char *name, shmb_write_cb *write, void *opaque)
 {
 	struct out o = {write, opaque};
@@ -441,13 +466,9 @@ int shmb_check_name(const char *name, shmb_write_cb *write, void *opaque)
 	uint64_t seen[2] = {0, 1};
 	int err = 0;
 	for (unsigned i = 0; i < LOOKS && !err; i++) {
-		struct view v;
-		err = view_open_name(&v, name);
+		err = look_fresh(&c, name, &faults[i > 0], &seen[i % 2]);
 		if (err)
 			break;
-		seen[i % 2] = v.digest;
-		err = look(&c, &v, &faults[i > 0]);
-		view_close(&v);
 		if (i > 0)
 			agree(&faults[0], &faults[1]);
 		if (i > 0 && (!faults[0].n || seen[0] == seen[1]))
