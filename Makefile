@@ -186,7 +186,7 @@ $(BUILD)/tests/crash_%: $(BUILD)/tests/crash_%.o $(OBJ) $(JE_LIB)
 # jemalloc's go there too, by other names.
 FAULT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/faults/*.c))
 FAULT_WRAPS := open close fcntl fstat lstat fstatat fchmod ftruncate getrlimit fallocate linkat unlink unlinkat scandir \
-	pwrite pread read mmap munmap mprotect mremap malloc calloc syscall prctl sched_getaffinity _Fork waitpid setsid \
+	pwrite pread read mmap munmap mprotect mremap malloc calloc syscall prctl getrandom sched_getaffinity _Fork waitpid setsid \
 	sigprocmask chdir pthread_atfork pthread_key_create pthread_setspecific write lseek ioctl at_quick_exit
 FAULT_LDFLAGS := $(FAULT_WRAPS:%=-Wl,--wrap=%)
 FAULT_JE := $(BUILD)/tests/faults/libjemalloc.a

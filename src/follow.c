@@ -113,7 +113,7 @@ bool preload_rules_enter(shmb_arena *a, uint32_t gen, unsigned n)
 
 uint64_t preload_bytes(size_t size)
 {
-	return size <= CLASS_MAX_SIZE ? class_size(class_of(size ? size : 1)) : size;
+	return size <= CLASS_MAX_SIZE - guard ? class_size(class_of(size + guard ? size + guard : 1)) : size;
 }
 
 /* NULL: it is not to be counted. */

@@ -27,7 +27,7 @@ static uint32_t mix(uint32_t h, uint64_t v)
 static uint32_t layout_checksum(void)
 {
 	static const uint64_t facts[] = {
-		sizeof(struct header_shm), offsetof(struct header_shm, rules),
+		sizeof(struct header_shm), offsetof(struct header_shm, rules), offsetof(struct header_shm, key),
 		sizeof(struct depot_shm),  offsetof(struct depot_shm, cells),
 		sizeof(struct slot_shm),   offsetof(struct slot_shm, inbox),
 		sizeof(struct thread_shm), offsetof(struct thread_shm, hot), offsetof(struct thread_shm, pairs),

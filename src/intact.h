@@ -4,8 +4,6 @@
 
 #include "view.h"
 
-static inline bool view_hardened(const struct view *v) { return v->h.flags & HEADER_HARDENED; }
-
 /* Calls `bad` for each block of the region behind `fd` that was written to beyond its end, or while it was free. */
 typedef void intact_bad(void *ctx, const struct view_block *b, const char *what);
 int intact_look(const struct view *v, int fd, intact_bad *bad, void *ctx);

@@ -109,9 +109,6 @@ struct header_shm {
 	uint32_t layout_crc; /* over sizeof and offsetof of what is below: catches skew */
 	char creator_name[PROC_NAME];
 	char run[RUN_TAG];
-	uint32_t flags;  /* HEADER_HARDENED */
-	uint32_t reserved;
-	uint64_t key[2]; /* of the canaries: see canary.c */
 	/* from here on it changes */
 	_Atomic uint64_t units_ready;   /* tables of units below this are committed */
 	_Atomic uint32_t mags_ready;    /* magazines below this are committed */
@@ -140,8 +137,12 @@ struct header_shm {
 	_Atomic uint32_t rules;           /* entries of rules that were ever used: these are committed */
 	_Atomic uint32_t tags;            /* 1: there may be tags of small blocks */
 	_Atomic holder_t ruler;           /* lock: who changes the rules; tried, and taken from the dead */
+	/* and this does not change */
+	uint64_t key[2]; /* of the canaries: see canary.c */
+	uint32_t flags;  /* HEADER_HARDENED */
+	uint32_t reserved;
 };
-static_assert(offsetof(struct header_shm, units_ready) == 136, "the fixed part is 136 bytes");
+static_assert(offsetof(struct header_shm, units_ready) == 112, "the fixed part is 112 bytes");
 static_assert(sizeof(struct header_shm) <= PAGE, "one page");
 
 /* ---- depot: one a class ------------------------------------------------- */

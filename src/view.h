@@ -37,6 +37,7 @@ struct view {
 int view_open_name(struct view *v, const char *name);
 int view_open_fd(struct view *v, int fd);
 void view_close(struct view *v);
+static inline bool view_hardened(const struct view *v) { return v->h.flags & HEADER_HARDENED; }
 
 /*
  * The same without the block map; what that says is read a piece at a time and
