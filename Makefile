@@ -40,10 +40,10 @@ LAYER_0 := error sys class once probe
 LAYER_1 := name extent rule layout blockmap hint lease window type
 LAYER_2 := region reaper raw sound format
 LAYER_3 := arena slot lock span page
-LAYER_4 := engine orphan ref misuse tally admit
-LAYER_5 := context depot magazine boxes directory recover evict tenure rules
+LAYER_4 := engine orphan ref misuse canary tally admit
+LAYER_5 := context depot magazine boxes directory recover evict tenure rules harden
 LAYER_6 := large heap follow box handle freeze snapshot absent zero
-LAYER_7 := out view ruling ruler stats info check save
+LAYER_7 := out view ruling ruler stats info intact check save
 LAYERS := $(LAYER_0) $(LAYER_1) $(LAYER_2) $(LAYER_3) $(LAYER_4) $(LAYER_5) $(LAYER_6) $(LAYER_7)
 
 SRC := $(wildcard src/*.c)
@@ -195,7 +195,7 @@ $(BUILD)/tests/crash_%: $(BUILD)/tests/crash_%.o $(OBJ) $(JE_LIB)
 # jemalloc's go there too, by other names.
 FAULT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/faults/*.c))
 FAULT_WRAPS := open close fcntl fstat lstat fstatat fchmod ftruncate getrlimit fallocate linkat renameat2 unlink unlinkat scandir \
-	pwrite pread read mmap munmap mprotect mremap malloc calloc syscall prctl sched_getaffinity _Fork waitpid setsid \
+	pwrite pread read mmap munmap mprotect mremap malloc calloc syscall prctl getrandom sched_getaffinity _Fork waitpid setsid \
 	sigprocmask chdir pthread_atfork pthread_key_create pthread_setspecific write lseek ioctl at_quick_exit
 FAULT_LDFLAGS := $(FAULT_WRAPS:%=-Wl,--wrap=%)
 FAULT_JE := $(BUILD)/tests/faults/libjemalloc.a

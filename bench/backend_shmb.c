@@ -12,7 +12,8 @@ void backend_open(const char *expect)
 {
 	(void)expect;
 	const char *size = getenv("BENCH_CAPACITY");
-	shmb_options opt = {.size = size ? strtoull(size, NULL, 0) : (size_t)16 << 30, .flags = SHMB_FIXED};
+	unsigned hardened = getenv("BENCH_HARDENED") ? SHMB_HARDENED : 0;
+	shmb_options opt = {.size = size ? strtoull(size, NULL, 0) : (size_t)16 << 30, .flags = SHMB_FIXED | hardened};
 	const char *name = getenv("BENCH_REGION"); /* of the caller's choice, who looks at it */
 	char own[64];
 	snprintf(own, sizeof own, "/shmb-bench-%d", (int)getpid());

@@ -17,6 +17,7 @@ Peer = namedtuple("Peer", "driver expect preload")  # expect: part of the name o
 PEERS = {
     "shmb": Peer("driver-shmb", "-", ""),
     "shim": Peer("driver-malloc", "shmbind-preload", os.path.join(BUILD, "libshmbind-preload.so")),
+    "hard": Peer("driver-shmb", "-", ""),
     "glibc": Peer("driver-malloc", "libc.so", ""),
     "jemalloc": Peer("driver-malloc", "jemalloc", LIBS + "libjemalloc.so.2"),
     "mimalloc": Peer("driver-malloc", "mimalloc", LIBS + "libmimalloc.so.2"),
@@ -68,12 +69,14 @@ SLOW = {"touch", "realloc2", "realloc1.25", "live1e6", "live1e7"}
 SLOW_EVERY = 3
 
 COUNTED = ("pair64", "win")
-COUNTED_PEERS = [p for p in PEERS if p not in ("boost", "memkind")]  # minutes of single steps
+HARDENED = ("pair64", "win", "win2t", "win2p", "mid", "big")  # what a hardened region is measured at
+COUNTED_PEERS = [p for p in PEERS if p not in ("hard", "boost", "memkind")]  # minutes of single steps
 
 # What a cell says that cannot be. A private heap cannot free another's block. The shim's children have heaps of their own, so two processes on one region are
 # the library's row.
 ABSENT = {(w, p): "-" for w in ["xm2p"] + PASSED for p in PRIVATE + ("shim",)}
 ABSENT |= {(w, "shim"): "-" for w in WORKS if w.endswith("2p")}
+ABSENT |= {(w, "hard"): "-" for w in WORKS if w not in HARDENED}
 ABSENT |= {(w, "memkind"): "one process" for w in WORKS if w.endswith(("2p", "2x"))}
 ABSENT |= {(w, "boost"): "no realloc" for w in ("realloc2", "realloc1.25")} | {("calloc", "boost"): "no calloc"}
 ABSENT |= {(w, "boost"): "one tree" for w in LIVE.values()}  # best fit in a tree: minutes to fill
@@ -99,8 +102,10 @@ def environment(peer, preload):
         env["LD_PRELOAD"] = preload
     if peer == "shim":
         env.update(SHMBIND_PLACE="all", SHMBIND_LOG="0", SHMBIND_REGION=name_of(peer))
-    if peer == "shmb":
+    if PEERS[peer].driver == "driver-shmb":
         env.update(BENCH_REGION=name_of(peer))
+    if peer == "hard":
+        env.update(BENCH_HARDENED="1")
     if peer in OURS:
         env.update(BENCH_FILE="/dev/shm" + name_of(peer))
     if peer == "boost":

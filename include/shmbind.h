@@ -91,8 +91,11 @@ enum shmb_flag {
 	SHMB_FIXED = 1 << 4,       /* arena: at its own address or not at all */
 	SHMB_REPLACE = 1 << 5,     /* a dead owner's region is removed and made anew, not claimed */
 	SHMB_REAPER = 1 << 6,      /* a small process waits and unlinks when this one dies */
-	SHMB_SPARSE = 1 << 7       /* raw: do not commit the memory on creation. Touching it may
+	SHMB_SPARSE = 1 << 7,      /* raw: do not commit the memory on creation. Touching it may
 	                              then be SIGBUS where the file system is full */
+	SHMB_HARDENED = 1 << 8     /* arena, on creation: every process that has it open verifies
+	                              its blocks at free and realloc, and before it issues them;
+	                              see shmb_arena_is_hardened() */
 };
 
 typedef struct shmb_options {
@@ -295,6 +298,19 @@ shmb_region *shmb_arena_region(const shmb_arena *a); /* borrowed: for name, own,
 size_t shmb_arena_capacity(const shmb_arena *a);     /* bytes for blocks */
 int shmb_arena_is_fixed(const shmb_arena *a); /* 1: mapped at its own address, so raw
                                                  pointers in it are valid here too */
+
+/*
+ * 1: the region was created with SHMB_HARDENED. Then for all who have it open
+ *   - a write beyond what was asked for, by one byte or more, is found at the
+ *     block's free or realloc, or by shmb_check_name()
+ *   - a freed block is filled with bytes 0x5a, and issued again only after others;
+ *     a write to it until then is found when it is issued, or leaves the thread
+ *   - what is not asked to be zeros is 0x5a; shmb_usable_size() is what was asked for
+ *   - which of the blocks a thread has is issued next is random
+ * What is found is one line and abort(), in the process that finds it. It
+ * costs 8 bytes a block, and time: docs/security.md.
+ */
+int shmb_arena_is_hardened(const shmb_arena *a);
 
 /*
  * As malloc, calloc, aligned_alloc, realloc, free. A request of 0 bytes gives

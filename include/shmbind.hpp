@@ -268,6 +268,7 @@ public:
 	shmb_how how() const noexcept { return shmb_region_how(region()); }
 	bool is_owner() const noexcept { return shmb_region_is_owner(region()); }
 	bool is_fixed() const noexcept { return shmb_arena_is_fixed(a); }
+	bool is_hardened() const noexcept { return shmb_arena_is_hardened(a); }
 	std::size_t capacity() const noexcept { return shmb_arena_capacity(a); }
 	void own() { check(shmb_region_own(region()), name()); }
 	void leak() { check(shmb_region_leak(region()), name()); }

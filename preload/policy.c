@@ -188,6 +188,15 @@ static bool set_keep(const char *value)
 	return true;
 }
 
+static bool set_harden(const char *value)
+{
+	uint64_t v;
+	if (!parse_number(value, 1, &v))
+		return refuse("SHMBIND_HARDEN", value, "neither 0 nor 1");
+	policy.harden = v;
+	return true;
+}
+
 static bool set_dry_run(const char *value)
 {
 	uint64_t v;
@@ -262,6 +271,7 @@ static const struct {
 	{"SHMBIND_STATS", set_stats},
 	{"SHMBIND_KEEP", set_keep},
 	{"SHMBIND_DRYRUN", set_dry_run},
+	{"SHMBIND_HARDEN", set_harden},
 	{"SHMBIND_RUN", set_run}, /* set by `shmbind run` */
 	{"SHMBIND_PROFILE", set_profile},
 };

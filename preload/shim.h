@@ -38,6 +38,7 @@ struct policy {
 	bool active;
 	bool named_by_pid; /* the region's name has %p */
 	bool keep;
+	bool harden;
 	bool dry_run; /* nothing is placed */
 	enum shim_fork fork;
 	enum shim_full full;

@@ -63,6 +63,8 @@ struct shmb_arena {
 	_Atomic page_t *pages;
 
 	bool fixed;           /* mapped at hdr->base */
+	uint32_t guard;       /* bytes at the end of a block that are its canary; 0: the region is not hardened */
+	uint64_t key[2];      /* of the canaries */
 	_Atomic bool closed;
 	_Atomic bool retired; /* a private snapshot of another process's: nothing is issued from it */
 	_Atomic bool absent;  /* another process's, of which nothing is mapped; retired as well */

@@ -8,6 +8,7 @@
  *   bytes      each byte of the block map is explained by its page's class and phase
  *   magazines  each is listed once, each block in one magazine, and every block
  *              that is said to be cached is listed: nothing is lost
+ *   ends       hardened: no block was written to beyond its end, or while it was free
  *   boxes      each ready one's object is a live block, each name is its box's
  *   tags       each is a rule's, and a block's that lives or is free in a thread's magazine
  *   sums       live + cached + stray + unissued + orphaned + free = capacity;
@@ -17,6 +18,7 @@
  * kept by its text, and only what all of many copies agree on counts: the
  * block that a busy thread frees and takes again is often in the middle of it.
  */
+#include "intact.h"
 #include "out.h"
 #include "ruling.h"
 #include "sound.h"
@@ -80,12 +82,26 @@ static void check_head(struct check *c, uint64_t u, uint64_t n)
 	}
 }
 
+/* Is a thread of that living process in a slow path, stopped in it perhaps? Then it may be between two words. */
+static bool at_work(const struct check *c, holder_t h)
+{
+	unsigned slot = holder_slot(h);
+	if (slot >= c->v->slots_n)
+		return false;
+	bool busy = atomic_load(&c->v->slots[slot].busy) != 0;
+	for (unsigned i = 0; i < c->v->threads_n && !busy; i++) {
+		holder_t owner = atomic_load(&c->v->threads[i].owner);
+		busy = owner && holder_slot(owner) == slot && atomic_load(&c->v->threads[i].busy);
+	}
+	return busy;
+}
+
 static void check_cont(struct check *c, uint64_t u, span_t w)
 {
 	uint64_t d = span_aux(w);
 	span_t head = d && d <= u ? c->v->spans[u - d] : 0;
 	bool covered = span_kind_of(head) == SPAN_HEAD && span_aux(head) > d;
-	if (!covered && view_holder_live(c->v, span_holder(w)))
+	if (!covered && view_holder_live(c->v, span_holder(w)) && !at_work(c, span_holder(w)))
 		fault(c, "unit %lu: belongs to a run that does not reach it", (unsigned long)u);
 	if (!covered)
 		c->free += UNIT; /* of a change that a dead process did not finish */
@@ -244,7 +260,7 @@ static void check_magazine(struct check *c, uint32_t number, const char *place)
 	uint32_t n = atomic_load(&m->count);
 	if (bit_test_set(c->mags, number))
 		fault(c, "magazine %u: listed twice, again by %s", number, place);
-	bool dead = !view_holder_live(c->v, (holder_t)atomic_load(&m->holder));
+	bool dead = !view_holder_live(c->v, (holder_t)atomic_load(&m->holder)), any = view_hardened(c->v);
 	if (n == 0 && (dead || place == a_record))
 		return; /* taken from the pool a moment ago: its class is not written yet */
 	if (m->class >= CLASSES || m->rounds != class_rounds(m->class) || n > m->rounds) {
@@ -252,7 +268,7 @@ static void check_magazine(struct check *c, uint32_t number, const char *place)
 		return;
 	}
 	for (uint32_t i = 0; i < n; i++)
-		check_entry(c, number, m->class, m->entries[i], (dead || place == a_record) && i == n - 1);
+		check_entry(c, number, m->class, m->entries[i], (dead || place == a_record) && (any || i == n - 1));
 }
 
 /* The same of a place that is no thread's: what comes there has had its tag taken off before. */
@@ -408,7 +424,13 @@ static void check_header(struct check *c)
 		fault(c, "header: %s: %lu, of %lu at most", what, (unsigned long)is, (unsigned long)most);
 }
 
-static int look(struct check *c, const struct view *v, struct faults *faults)
+static void check_end(void *ctx, const struct view_block *b, const char *what)
+{
+	struct check *c = ctx;
+	fault(c, "block at %#lx: %lu bytes, %s", (unsigned long)(c->v->lay.data + b->off), (unsigned long)b->size, what);
+}
+
+static int look(struct check *c, const struct view *v, int fd, struct faults *faults)
 {
 	void *bits;
 	uint64_t grains = (v->ready < SMALL_UNITS ? v->ready : SMALL_UNITS) * UNIT_GRAINS;
@@ -437,7 +459,7 @@ static int look(struct check *c, const struct view *v, struct faults *faults)
 		fault(c, "the sums do not add up to the capacity");
 	c->rules_off = ruling_sums_off(v);
 	sys_unmap(bits, c->listed_len);
-	return 0;
+	return intact_look(v, fd, check_end, c);
 }
 
 /* Keeps of `kept` what `again` says too. */
@@ -483,6 +505,23 @@ static void report(const struct out *o, const struct check *c, const struct faul
 	out_print(o, "\n");
 }
 
+static int look_fresh(struct check *c, const char *name, struct faults *faults, uint64_t *digest)
+{
+	struct view v;
+	uint64_t size;
+	int fd, err = view_file(name, &fd, &size);
+	if (err)
+		return err;
+	err = view_open_fd(&v, fd, true);
+	if (!err) {
+		*digest = v.digest;
+		err = look(c, &v, fd, faults);
+		view_close(&v);
+	}
+	sys_close(fd);
+	return err;
+}
+
 int shmb_check_name(const char *name, shmb_write_cb *write, void *opaque)
 {
 	struct out o = {write, opaque};
@@ -491,13 +530,9 @@ int shmb_check_name(const char *name, shmb_write_cb *write, void *opaque)
 	uint64_t seen[2] = {0, 1};
 	int err = 0;
 	for (unsigned i = 0; i < LOOKS && !err; i++) {
-		struct view v;
-		err = view_open_name(&v, name, true);
+		err = look_fresh(&c, name, &faults[i > 0], &seen[i % 2]);
 		if (err)
 			break;
-		seen[i % 2] = v.digest;
-		err = look(&c, &v, &faults[i > 0]);
-		view_close(&v);
 		if (i > 0)
 			agree(&faults[0], &faults[1]);
 		if (i > 0 && (!faults[0].n || seen[0] == seen[1]))

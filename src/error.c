@@ -77,20 +77,40 @@ static _Noreturn void line_die(struct line *l)
 	abort();
 }
 
+static void line_begin(struct line *l, const char *what, const void *ptr)
+{
+	line_add(l, "shmbind: ");
+	line_add(l, what);
+	line_add(l, "(0x");
+	line_add_number(l, (uintptr_t)ptr, 16);
+	line_add(l, "): ");
+}
+
+static _Noreturn void line_end(struct line *l, const char *why, const char *region)
+{
+	line_add(l, why);
+	if (region) {
+		line_add(l, " in ");
+		line_add(l, region);
+	}
+	line_die(l);
+}
+
 _Noreturn void fatal_pointer(const char *what, const void *ptr, const char *why, const char *region)
 {
 	struct line l = {.len = 0};
-	line_add(&l, "shmbind: ");
-	line_add(&l, what);
-	line_add(&l, "(0x");
-	line_add_number(&l, (uintptr_t)ptr, 16);
-	line_add(&l, "): ");
-	line_add(&l, why);
-	if (region) {
-		line_add(&l, " in ");
-		line_add(&l, region);
-	}
-	line_die(&l);
+	line_begin(&l, what, ptr);
+	line_end(&l, why, region);
+}
+
+_Noreturn void fatal_block(const char *what, const void *ptr, uint64_t size, const char *why, const char *region)
+{
+	struct line l = {.len = 0};
+	line_begin(&l, what, ptr);
+	line_add(&l, "a block of ");
+	line_add_number(&l, size, 10);
+	line_add(&l, " bytes, ");
+	line_end(&l, why, region);
 }
 
 _Noreturn void fatal_assert(const char *file, int line, const char *expr)

@@ -33,6 +33,7 @@ uint32_t preload_rules_gen;
 static uint8_t class_counts[CLASSES]; /* whose hits a thread's record counts for a class */
 static bool class_tagged[CLASSES];    /* what is issued has a tag */
 static bool some_tagged;
+static unsigned guard;                /* of the region whose rules they are: nothing goes the hot path there */
 static uint8_t entries[RULES];        /* in the region */
 
 /* ---- following ----------------------------------------------------------------------- */
@@ -45,14 +46,17 @@ void preload_rules_use(const struct rule *rules, unsigned n)
 		memset(heap_placed, 0, sizeof heap_placed);
 		return;
 	}
-	rule_plan(rules, n, &plan);
+	rule_plan(rules, n, guard, &plan);
 	for (unsigned c = 0; c < CLASSES; c++)
 		some |= plan.tagged[c];
 	memcpy(class_counts, plan.counts, sizeof class_counts);
 	memcpy(class_tagged, plan.tagged, sizeof class_tagged);
 	some_tagged = some;
 	atomic_thread_fence(memory_order_release);
-	rule_plan_table(&plan, rules, n, heap_placed);
+	if (guard)
+		memset(heap_placed, 0, sizeof heap_placed);
+	else
+		rule_plan_table(&plan, rules, n, heap_placed);
 }
 
 void preload_rules_follow(shmb_arena *a, uint32_t gen, bool refused)
@@ -71,6 +75,11 @@ void preload_rules_follow(shmb_arena *a, uint32_t gen, bool refused)
 void preload_rules_begin(shmb_arena *a, const char *text, const struct rule *rules, unsigned n, bool off)
 {
 	memset(entries, RULE_NONE, sizeof entries);
+	if (guard != a->guard) {
+		guard = a->guard;
+		preload_rules_use(NULL, 0);
+		preload_rules_use(rules, off ? 0 : n);
+	}
 	if (rules_publish(a, text, rules, n, off))
 		return; /* the region is full already: nothing is counted in it, nor changed */
 	uint32_t gen = atomic_load(&a->hdr->rules_gen);
@@ -102,7 +111,7 @@ bool preload_rules_enter(shmb_arena *a, uint32_t gen, unsigned n)
 
 uint64_t preload_bytes(size_t size)
 {
-	return size <= CLASS_MAX_SIZE ? class_size(class_of(size ? size : 1)) : size;
+	return size <= CLASS_MAX_SIZE - guard ? class_size(class_of(size + guard ? size + guard : 1)) : size;
 }
 
 /* NULL: it is not to be counted. */
@@ -116,8 +125,8 @@ static struct rule_shm *entry_of(shmb_arena *a, unsigned rule)
 void preload_count(shmb_arena *a, unsigned rule, size_t size)
 {
 	struct thread_shm *t = context_get();
-	if (likely(size <= CLASS_MAX_SIZE) && context_is_of(t, a)) {
-		unsigned class = class_of(size ? size : 1);
+	if (likely(size <= CLASS_MAX_SIZE - guard) && context_is_of(t, a)) {
+		unsigned class = class_of(size + guard ? size + guard : 1);
 		if (class_counts[class] == rule) {
 			t->hits[class]++;
 			return;

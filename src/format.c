@@ -27,7 +27,7 @@ static uint32_t mix(uint32_t h, uint64_t v)
 static uint32_t layout_checksum(void)
 {
 	static const uint64_t facts[] = {
-		sizeof(struct header_shm), offsetof(struct header_shm, rules),
+		sizeof(struct header_shm), offsetof(struct header_shm, rules), offsetof(struct header_shm, key),
 		sizeof(struct depot_shm),  offsetof(struct depot_shm, cells),
 		sizeof(struct slot_shm),   offsetof(struct slot_shm, inbox),
 		sizeof(struct thread_shm), offsetof(struct thread_shm, hot), offsetof(struct thread_shm, pairs),
@@ -89,6 +89,10 @@ int format_write(int fd, void *arg)
 	sys_copy_text(u.h.run, sizeof u.h.run, wish->run ? wish->run : "");
 	if (!u.h.base)
 		return ENOMEM;
+	u.h.flags = wish->hardened ? HEADER_HARDENED : 0;
+	err = wish->hardened ? sys_random(u.h.key, sizeof u.h.key) : 0;
+	if (err)
+		return err;
 	return sys_put(fd, &u, sizeof u, 0);
 }
 
@@ -100,7 +104,7 @@ int format_read(int fd, uint64_t size, struct header_shm *h, struct layout *l)
 	if (err)
 		return err == EIO ? SHMB_ECORRUPT : err;
 	if (memcmp(h->magic, REGION_MAGIC, sizeof h->magic) || h->version != REGION_VERSION ||
-	    h->probe != REGION_PROBE || h->layout_crc != layout_checksum())
+	    h->probe != REGION_PROBE || h->layout_crc != layout_checksum() || h->flags & ~(uint32_t)HEADER_HARDENED)
 		return SHMB_EFORMAT;
 	uint64_t units = h->capacity >> UNIT_SHIFT;
 	if (!units || units > UNITS_MAX || h->capacity % UNIT)

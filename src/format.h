@@ -7,6 +7,7 @@
 struct format_wish {
 	uint64_t capacity; /* bytes, not yet rounded */
 	const char *run;   /* NULL: none */
+	bool hardened;
 };
 
 /* Writes the header of a new region to `fd`; arg: a struct format_wish. */

@@ -7,6 +7,7 @@
  * handlers, so that it is taken before their locks.
  */
 #include "box.h"
+#include "canary.h"
 #include "context.h"
 #include "engine.h"
 #include "format.h"
@@ -118,12 +119,21 @@ static int map(struct shmb_arena *a, int fd, const struct header_shm *h, unsigne
 	return err ? err : context_map(a, fd);
 }
 
+/* Once and for all: what is written there later leads to nothing. */
+static void harden(struct shmb_arena *a, const struct header_shm *h)
+{
+	a->guard = h->flags & HEADER_HARDENED ? CANARY : 0;
+	memcpy(a->key, h->key, sizeof a->key);
+}
+
 static int attach(struct shmb_arena *a, int fd, const shmb_options *opt)
 {
 	struct header_shm h;
 	int err = format_read(fd, a->region->size, &h, &a->lay);
 	if (!err && opt && h.capacity < opt->size)
 		err = SHMB_ETOOSMALL;
+	if (!err)
+		harden(a, &h);
 	if (!err)
 		err = map(a, fd, &h, opt ? opt->flags : 0);
 	a->stock_bytes = STOCK_BYTES;
@@ -148,7 +158,7 @@ static void unmap(struct shmb_arena *a)
 static int open_locked(struct shmb_arena *a, const char *name, const shmb_options *opt)
 {
 	shmb_options acquire = opt ? *opt : (shmb_options){.flags = SHMB_ATTACH_ONLY};
-	struct format_wish wish = {.capacity = acquire.size, .run = acquire.run};
+	struct format_wish wish = {.capacity = acquire.size, .run = acquire.run, .hardened = acquire.flags & SHMB_HARDENED};
 	struct region_format format = {.write = format_write, .arg = &wish};
 	int fd;
 	if (acquire.size > UNITS_MAX << UNIT_SHIFT)
@@ -249,3 +259,4 @@ int shmb_arena_close(shmb_arena *a)
 shmb_region *shmb_arena_region(const shmb_arena *a) { return a->region; }
 size_t shmb_arena_capacity(const shmb_arena *a) { return a->lay.units << UNIT_SHIFT; }
 int shmb_arena_is_fixed(const shmb_arena *a) { return a->fixed; }
+int shmb_arena_is_hardened(const shmb_arena *a) { return a->guard != 0; }

@@ -13,11 +13,13 @@
 #include "heap.h"
 
 #include "box.h"
+#include "canary.h"
 #include "context.h"
 #include "depot.h"
 #include "engine.h"
 #include "error.h"
 #include "evict.h"
+#include "harden.h"
 #include "large.h"
 #include "magazine.h"
 #include "misuse.h"
@@ -212,12 +214,21 @@ void preload_place(shmb_arena *a)
 
 /* ---- allocating, slowly ------------------------------------------------------------ */
 
-/* What is asked for. class: CLASSES for a run of units; where: NULL, or see heap_alloc_at(). */
+/*
+ * What is asked for. size: with what the end of a block takes; class: CLASSES
+ * for a run of units; zero: it is to be zeros; where: NULL, or see heap_alloc_at().
+ */
 struct request {
 	size_t size, align;
 	unsigned class;
+	bool zero;
 	_Atomic uint64_t *where;
 };
+
+static size_t guarded(const struct shmb_arena *a, size_t size)
+{
+	return size < SIZE_MAX - a->guard ? size + a->guard : SIZE_MAX;
+}
 
 static void tell(const struct shmb_arena *a, const struct request *r, uint32_t grain)
 {
@@ -233,9 +244,25 @@ static void *issue_from_engine(struct shmb_arena *a, unsigned thread, const stru
 	                           : engine_alloc(a, thread, r->class, &grain);
 	if (!got)
 		return NULL;
+	if (a->guard) {
+		canary_prepare(a, grain, r->class);
+		canary_set(a, (uint64_t)grain << GRAIN_SHIFT, class_size(r->class), r->size - a->guard);
+	}
 	tell(a, r, grain);
 	block_set(a->blocks, grain, block_make(BLOCK_LIVE, r->class));
 	tally_enter(a, r->class, 1);
+	return block_addr(a, grain);
+}
+
+static void *small_hardened(struct shmb_arena *a, struct tctx *t, const struct request *r)
+{
+	struct mag_shm *m = harden_refill(t, r->class);
+	if (!m)
+		return NULL;
+	uint32_t i = harden_pick(t, m, !r->where); /* below the top there is a moment when it is neither listed nor live */
+	uint32_t grain = m->entries[i];
+	tell(a, r, grain);
+	harden_issue(a, m, i, r->size - a->guard);
 	return block_addr(a, grain);
 }
 
@@ -243,6 +270,8 @@ static void *small_try(struct shmb_arena *a, const struct entered *e, const stru
 {
 	if (e->how != ENTRY_CONTEXT || r->align > PAGE)
 		return issue_from_engine(a, e->how == ENTRY_CONTEXT ? e->context->number : NO_THREAD, r);
+	if (a->guard)
+		return small_hardened(a, e->context, r);
 	struct mag_shm *m = magazine_refill(e->context, r->class);
 	if (!m)
 		return NULL;
@@ -255,13 +284,13 @@ static void *alloc_try(struct shmb_arena *a, const struct request *r, bool *zero
 {
 	struct entered e = context_enter(a);
 	void *p = NULL;
-	*zeroed = false;
+	*zeroed = r->zero;
 	if (!atomic_load_explicit(&a->holder, memory_order_relaxed))
 		; /* a forked child that gets no slot */
 	else if (r->class == CLASSES || e.how == ENTRY_NESTED)
 		p = large_take(a, r->size, r->align, zeroed, r->where);
 	else
-		p = small_try(a, &e, r);
+		p = small_try(a, &e, r), *zeroed = false;
 	if (!p && e.how != ENTRY_NESTED && r->class < CLASSES && atomic_load(&a->holder)) /* jemalloc may have left the thread */
 		p = large_take(a, r->size, r->align, zeroed, r->where);
 	context_leave(&e);
@@ -343,7 +372,9 @@ static void *alloc(struct shmb_arena *a, const struct request *r, bool *zeroed)
 static void *malloc_slow(struct shmb_arena *a, size_t size)
 {
 	bool zeroed;
-	struct request r = {size, GRAIN, size <= CLASS_MAX_SIZE ? class_of(size ? size : 1) : CLASSES, NULL};
+	size_t need = guarded(a, size);
+	struct request r = {.size = need, .align = GRAIN};
+	r.class = need <= CLASS_MAX_SIZE ? class_of(need ? need : 1) : CLASSES;
 	return alloc(a, &r, &zeroed);
 }
 
@@ -356,7 +387,7 @@ void *shmb_calloc(shmb_arena *a, size_t n, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	struct request large = {bytes, GRAIN, CLASSES, NULL};
+	struct request large = {.size = guarded(a, bytes), .align = GRAIN, .class = CLASSES, .zero = true};
 	if (bytes <= CLASS_MAX_SIZE)
 		p = shmb_malloc(a, bytes);
 	else
@@ -373,7 +404,7 @@ static struct request request_aligned(size_t align, size_t size)
 		class = class_aligned(least, align <= PAGE ? align : PAGE);
 	if (class < CLASSES && align > PAGE && class_size(class) < align)
 		class = class_of(align);
-	return (struct request){size ? size : 1, align, class, NULL};
+	return (struct request){.size = size ? size : 1, .align = align, .class = class};
 }
 
 void *shmb_aligned_alloc(shmb_arena *a, size_t align, size_t size)
@@ -385,14 +416,14 @@ void *shmb_aligned_alloc(shmb_arena *a, size_t align, size_t size)
 	}
 	if (align <= GRAIN)
 		return shmb_malloc(a, size);
-	struct request r = request_aligned(align, size);
+	struct request r = request_aligned(align, guarded(a, size));
 	return alloc(a, &r, &zeroed);
 }
 
 void *heap_alloc_at(struct shmb_arena *a, size_t size, size_t align, _Atomic uint64_t *where)
 {
 	bool zeroed;
-	struct request r = request_aligned(align < GRAIN ? GRAIN : align, size);
+	struct request r = request_aligned(align < GRAIN ? GRAIN : align, guarded(a, size));
 	r.where = where;
 	return alloc(a, &r, &zeroed);
 }
@@ -403,7 +434,9 @@ static void small_free(struct shmb_arena *a, uint32_t grain, unsigned class)
 {
 	uint64_t unit = grain / (UNIT / GRAIN);
 	struct entered e = context_enter(a);
-	struct mag_shm *m = e.how == ENTRY_CONTEXT ? magazine_spill(e.context, class) : NULL;
+	struct mag_shm *m = NULL;
+	if (e.how == ENTRY_CONTEXT)
+		m = a->guard ? harden_spill(e.context, class) : magazine_spill(e.context, class);
 	if (m) {
 		push(m, mag_count(m), a->blocks, grain, block_make(BLOCK_LIVE, class));
 	} else if (e.how != ENTRY_NESTED && page_unit_mine(a, unit, span_get(a, unit))) {
@@ -423,13 +456,18 @@ void heap_free_at(struct shmb_arena *a, void *p, _Atomic uint64_t *where)
 	int saved = errno;
 	if (a->region->read_only)
 		misuse_report("shmb_free", a, p, "attached read-only");
-	if (atomic_load(&a->retired)) {
+	bool retired = atomic_load(&a->retired);
+	if (a->guard && !retired)
+		canary_check("shmb_free", a, &seen);
+	if (retired) {
 		misuse_retire(a, &seen);
 	} else if (seen.class == CLASSES) {
 		struct entered e = context_enter(a); /* a forked child has no tenure before its first call */
 		large_free(a, p, seen.word, where);
 		context_leave(&e);
 	} else {
+		if (a->guard) /* while it is live still: what a magazine lists is JUNK */
+			memset(p, JUNK, class_size(seen.class) - CANARY);
 		small_free(a, (uint32_t)(seen.off >> GRAIN_SHIFT), seen.class);
 	}
 	if (where)
@@ -448,9 +486,10 @@ static void free_slow(struct shmb_arena *a, void *p)
 
 /* ---- the rest -------------------------------------------------------------------------- */
 
-static size_t seen_size(const struct misuse_seen *s)
+/* What may be used of the block. */
+static size_t usable(const char *what, const struct shmb_arena *a, const struct misuse_seen *s)
 {
-	return s->class == CLASSES ? span_aux(s->word) << UNIT_SHIFT : class_size(s->class);
+	return a->guard ? canary_size(what, a, s) : misuse_seen_size(s);
 }
 
 size_t shmb_usable_size(shmb_arena *a, const void *p)
@@ -458,16 +497,27 @@ size_t shmb_usable_size(shmb_arena *a, const void *p)
 	if (!p)
 		return 0;
 	struct misuse_seen seen = misuse_check_live("shmb_usable_size", a, p);
-	return seen_size(&seen);
+	return usable("shmb_usable_size", a, &seen);
 }
 
-/* Can the block stay where it is at `size` bytes? Changes its run of units if need be. */
+/* A small one; shrinking by less than half is not worth a copy. */
+static bool resize_small(struct shmb_arena *a, const struct misuse_seen *s, size_t size)
+{
+	size_t have = class_size(s->class);
+	bool stays = size <= have && (size > have / 2 || class_of(size ? size : 1) == s->class);
+	if (stays && a->guard) {
+		canary_fill(a, s->off, have, size - a->guard);
+		canary_set(a, s->off, have, size - a->guard);
+	}
+	return stays;
+}
+
+/* Can the block stay where it is at `size` bytes, with what its end takes? Changes its run of units if need be. */
 static bool resize_in_place(struct shmb_arena *a, void *p, const struct misuse_seen *s, size_t size)
 {
-	size_t have = seen_size(s);
-	if (s->class != CLASSES) /* shrinking by less than half is not worth a copy */
-		return size <= have && (size > have / 2 || class_of(size ? size : 1) == s->class);
-	if (size <= CLASS_MAX_SIZE)
+	if (s->class != CLASSES)
+		return resize_small(a, s, size);
+	if (size <= CLASS_MAX_SIZE || size > a->lay.units << UNIT_SHIFT)
 		return false;
 	struct entered e = context_enter(a);
 	bool done = e.how != ENTRY_NESTED && atomic_load(&a->holder) && large_resize(a, p, s->word, size);
@@ -480,12 +530,15 @@ void *shmb_realloc(shmb_arena *a, void *p, size_t size)
 	if (!p)
 		return shmb_malloc(a, size);
 	struct misuse_seen seen = misuse_check_live("shmb_realloc", a, p);
-	if (!atomic_load(&a->retired) && resize_in_place(a, p, &seen, size))
+	bool retired = atomic_load(&a->retired);
+	if (a->guard && !retired)
+		canary_check("shmb_realloc", a, &seen);
+	if (!retired && resize_in_place(a, p, &seen, guarded(a, size)))
 		return p;
 	void *q = shmb_malloc(a, size);
 	if (!q)
 		return NULL;
-	size_t have = seen_size(&seen);
+	size_t have = usable("shmb_realloc", a, &seen);
 	memcpy(q, p, have < size ? have : size);
 	shmb_free(a, p);
 	return q;

@@ -196,7 +196,7 @@ static int walk_block(void *ctx, const struct view_block *b)
 int shmb_walk_name(const char *name, int (*each)(void *opaque, const shmb_block_info *b), void *opaque)
 {
 	struct view v;
-	int err = view_open_name(&v, name, false);
+	int err = view_open_name(&v, name);
 	if (err)
 		return err;
 	struct walker w = {&v, each, opaque};

@@ -7,10 +7,13 @@
  */
 #include "large.h"
 
+#include "canary.h"
 #include "error.h"
 #include "misuse.h"
 #include "span.h"
 #include "tally.h"
+
+#include <string.h>
 
 static uint64_t units_for(size_t size)
 {
@@ -23,16 +26,30 @@ static void cont_set(struct shmb_arena *a, uint64_t head, uint64_t from, uint64_
 		atomic_store_explicit(&a->spans[head + i], span_make(SPAN_CONT, i, h), memory_order_release);
 }
 
+/* What is fresh is JUNK, but for zeros that are wanted; its end is as the end of a block is. */
+static void harden(struct shmb_arena *a, uint64_t unit, uint64_t n, size_t size, bool zeros)
+{
+	uint64_t off = unit << UNIT_SHIFT, bytes = n << UNIT_SHIFT;
+	if (zeros)
+		canary_fill(a, off, bytes, size - a->guard);
+	else
+		memset(a->data + off, JUNK, bytes - CANARY);
+	canary_set(a, off, bytes, size - a->guard);
+}
+
 void *large_take(struct shmb_arena *a, size_t size, size_t align, bool *zeroed, _Atomic uint64_t *where)
 {
 	holder_t h = atomic_load(&a->holder);
 	uint64_t n = units_for(size ? size : 1);
+	bool wanted = *zeroed;
 	*zeroed = false;
 	uint64_t unit = n == 1 && align <= UNIT ? span_take_populated(a, false) : SPAN_NONE;
 	if (unit == SPAN_NONE)
 		unit = span_take(a, n, align > UNIT ? align >> UNIT_SHIFT : 1, false, zeroed);
 	if (unit == SPAN_NONE)
 		return NULL;
+	if (a->guard)
+		harden(a, unit, n, size, wanted);
 	if (where)
 		atomic_store(where, a->lay.data + (unit << UNIT_SHIFT));
 	cont_set(a, unit, 1, n, h);
@@ -75,12 +92,24 @@ void large_free(struct shmb_arena *a, void *p, span_t w, _Atomic uint64_t *where
 	tally_free_large(a, unit, n);
 	if (cont_seize(a, unit, 1, n) != n)
 		misuse_report("shmb_free", a, p, "the words of its units were overwritten");
+	if (a->guard)
+		memset(p, JUNK, n << UNIT_SHIFT);
 	span_return(a, unit, n);
 }
 
 static bool head_change(struct shmb_arena *a, uint64_t unit, span_t w, uint64_t n)
 {
 	return atomic_compare_exchange_strong(&a->spans[unit], &w, span_make(SPAN_HEAD, n, span_holder(w)));
+}
+
+/* The end that a block of `have` units will have: before its HEAD says so, and beyond what was asked for of it. */
+static void harden_resized(struct shmb_arena *a, uint64_t unit, uint64_t have, uint64_t want, size_t size)
+{
+	uint64_t off = unit << UNIT_SHIFT, bytes = want << UNIT_SHIFT;
+	if (want > have)
+		memset(a->data + off + (have << UNIT_SHIFT), JUNK, (want - have) << UNIT_SHIFT);
+	canary_fill(a, off, bytes, size - a->guard);
+	canary_set(a, off, bytes, size - a->guard);
 }
 
 bool large_resize(struct shmb_arena *a, void *p, span_t w, size_t size)
@@ -94,6 +123,8 @@ bool large_resize(struct shmb_arena *a, void *p, span_t w, size_t size)
 			return false;
 		cont_set(a, unit, have, want, h);
 	}
+	if (a->guard)
+		harden_resized(a, unit, have, want, size);
 	if (want < have)
 		cont_claim(a, unit, want, have, h);
 	if (want != have && !head_change(a, unit, w, want))

@@ -4,7 +4,10 @@
 
 #include "arena.h"
 
-/* where: NULL, or gets the block's ref before it is one; see heap_alloc_at(). */
+/*
+ * *zeroed: are zeros wanted? and then: is it zeros? where: NULL, or gets the
+ * block's ref before it is one; see heap_alloc_at(). size: with what its end takes, here and below.
+ */
 void *large_take(struct shmb_arena *a, size_t size, size_t align, bool *zeroed, _Atomic uint64_t *where);
 
 /* Frees the block whose HEAD word was `w`; aborts where somebody else has freed it since. */

@@ -32,6 +32,8 @@
  *   - a block map byte is not `none` only in a SMALL unit, at a multiple of the
  *     page's class size from its phase
  *   - a magazine lists blocks of its own class only, each listed nowhere else
+ *   - in a hardened region the last 8 bytes of a block that is live or cached are its
+ *     canary, the bytes of a cached one before that JUNK
  */
 #ifndef SHMB_LAYOUT_H
 #define SHMB_LAYOUT_H
@@ -45,7 +47,7 @@
 #include <stdbool.h>
 
 #define REGION_MAGIC "SHMBIND"
-enum { REGION_VERSION = 6, REGION_PROBE = 0x01020304 };
+enum { REGION_VERSION = 7, REGION_PROBE = 0x01020304 };
 
 enum {
 	SLOTS = SHMB_SLOTS,
@@ -92,6 +94,8 @@ static inline unsigned holder_slot(holder_t h) { return ((h & ~(HOLD | EMPTIED))
 
 /* ---- header page -------------------------------------------------------- */
 
+enum { HEADER_HARDENED = 1 }; /* blocks end with a canary, free ones are filled with JUNK: canary.c */
+
 struct header_shm {
 	char magic[8];
 	uint32_t version;
@@ -133,6 +137,10 @@ struct header_shm {
 	_Atomic uint32_t rules;           /* entries of rules that were ever used: these are committed */
 	_Atomic uint32_t tags;            /* 1: there may be tags of small blocks */
 	_Atomic holder_t ruler;           /* lock: who changes the rules; tried, and taken from the dead */
+	/* and this does not change */
+	uint64_t key[2]; /* of the canaries: see canary.c */
+	uint32_t flags;  /* HEADER_HARDENED */
+	uint32_t reserved;
 };
 static_assert(offsetof(struct header_shm, units_ready) == 112, "the fixed part is 112 bytes");
 static_assert(sizeof(struct header_shm) <= PAGE, "one page");
@@ -215,7 +223,8 @@ static_assert(sizeof(struct slot_shm) == 256, "four lines");
  *   transit, discard   magazines between two places. After a kill: if its
  *             holder word names this record and no pair, backlog, depot or
  *             inbox lists it, it is the record's to give on
- *   backlog   full magazines that found no other place, linked by `next`
+ *   backlog   full magazines that found no other place, linked by `next`; in a hardened
+ *             region the thread's quarantine, too (harden.c)
  *   hits      preload: requests that the rule of the class decided about. Only
  *             the record's thread writes it, and nobody sets it back: the sum
  *             over all records is for all threads that there ever were
@@ -247,7 +256,9 @@ static inline uint32_t pair_previous(uint64_t pair) { return (uint32_t)(pair >> 
 /*
  * holder = thread number << 32 | hold of the process that took it last; 0: free to take.
  * entries[0..count) are data offsets in grains.
- *   malloc: byte of the block map = LIVE, then count drops
+ *   malloc: byte of the block map = LIVE, then count drops; of an entry below the
+ *           top, in a hardened region: as if of the top; its own byte = LIVE, the
+ *           entry = the top's block, that one's byte = CACHED
  *   free:   entry, count rises, then the byte = CACHED
  *   flush:  byte = NONE, count drops, then jemalloc has it; in an orphaned unit
  *           the flusher adopts the unit around the first two

@@ -21,6 +21,7 @@
  */
 #include "magazine.h"
 
+#include "canary.h"
 #include "depot.h"
 #include "engine.h"
 #include "error.h"
@@ -49,11 +50,7 @@ void magazine_init(struct tctx *t)
 
 /* ---- a thread's pair -------------------------------------------------------------- */
 
-struct pair {
-	struct mag_shm *loaded, *previous; /* NULL: none */
-};
-
-static struct pair pair_get(const struct tctx *t, unsigned class)
+struct pair pair_get(const struct tctx *t, unsigned class)
 {
 	uint64_t w = atomic_load_explicit(&t->shm->pairs[class], memory_order_relaxed);
 	uint32_t loaded = pair_loaded(w), previous = pair_previous(w);
@@ -69,7 +66,7 @@ static struct pair pair_get(const struct tctx *t, unsigned class)
 static void pair_show(struct tctx *t, unsigned class, struct mag_shm *loaded)
 {
 	const struct shmb_arena *a = t->arena;
-	uint32_t hot = loaded ? mag_number(a, loaded) << MAG_SHIFT : 0;
+	uint32_t hot = loaded && !a->guard ? mag_number(a, loaded) << MAG_SHIFT : 0;
 	atomic_store_explicit(&t->shm->hot[class], hot, memory_order_relaxed);
 	atomic_signal_fence(memory_order_seq_cst);
 	uint32_t follows = atomic_load_explicit(&a->rules_followed, memory_order_relaxed);
@@ -78,7 +75,7 @@ static void pair_show(struct tctx *t, unsigned class, struct mag_shm *loaded)
 }
 
 /* Both at once. */
-static void pair_store(struct tctx *t, unsigned class, struct mag_shm *loaded, struct mag_shm *previous)
+void pair_store(struct tctx *t, unsigned class, struct mag_shm *loaded, struct mag_shm *previous)
 {
 	uint64_t w = pair_make(loaded ? mag_number(t->arena, loaded) : 0, previous ? mag_number(t->arena, previous) : 0);
 	atomic_store_explicit(&t->shm->pairs[class], w, memory_order_release);
@@ -86,7 +83,7 @@ static void pair_store(struct tctx *t, unsigned class, struct mag_shm *loaded, s
 }
 
 /* The same where that lists what was in transit. */
-static void pair_set(struct tctx *t, unsigned class, struct mag_shm *loaded, struct mag_shm *previous)
+void pair_set(struct tctx *t, unsigned class, struct mag_shm *loaded, struct mag_shm *previous)
 {
 	pair_store(t, class, loaded, previous);
 	atomic_store_explicit(&t->shm->transit, 0, memory_order_release);
@@ -150,16 +147,16 @@ static struct mag_shm *inbox_receive(struct tctx *t, int class)
 	return m;
 }
 
-static uint32_t bytes_of(const struct mag_shm *m)
+uint32_t magazine_bytes(const struct mag_shm *m)
 {
 	return class_size(m->class) * m->rounds;
 }
 
-static void backlog_push(struct tctx *t, struct mag_shm *m)
+void magazine_stock(struct tctx *t, struct mag_shm *m)
 {
 	m->next = atomic_load(&t->shm->backlog);
 	store(&t->shm->backlog, mag_number(t->arena, m));
-	t->backlog_bytes += bytes_of(m);
+	t->backlog_bytes += magazine_bytes(m);
 }
 
 /* Into transit; NULL: there is none. One that a stranger's list had twice may be in a ring: it ends once it was given on. */
@@ -176,7 +173,7 @@ static struct mag_shm *backlog_pop(struct tctx *t)
 	}
 	store(&t->shm->transit, n);
 	store(&t->shm->backlog, m->next);
-	t->backlog_bytes -= bytes_of(m);
+	t->backlog_bytes -= magazine_bytes(m);
 	return m;
 }
 
@@ -189,9 +186,9 @@ static bool stock_push(struct tctx *t, struct mag_shm *m)
 {
 	struct shmb_arena *a = t->arena;
 	uint64_t unit = m->entries[mag_count(m) - 1] / GRAINS_PER_UNIT;
-	if (t->backlog_bytes + bytes_of(m) > a->stock_bytes || !page_unit_mine(a, unit, span_get(a, unit)))
+	if (t->backlog_bytes + magazine_bytes(m) > a->stock_bytes || !page_unit_mine(a, unit, span_get(a, unit)))
 		return false;
-	backlog_push(t, m);
+	magazine_stock(t, m);
 	return true;
 }
 
@@ -242,7 +239,7 @@ static bool magazine_send(struct tctx *t, struct mag_shm *m)
 	if (to != t->hold && inbox_post(a, to, m))
 		return true;
 	if (!depot_push(a, m, DEPOT_CELLS))
-		backlog_push(t, m);
+		magazine_stock(t, m);
 	return true;
 }
 
@@ -254,16 +251,16 @@ static bool magazine_give(struct tctx *t, struct mag_shm *m)
 /* ---- refill and spill --------------------------------------------------------------------- */
 
 /* A magazine with blocks of the class that is there for the taking, in transit. */
-static struct mag_shm *find_full(struct tctx *t, unsigned class)
+struct mag_shm *magazine_find(struct tctx *t, unsigned class)
 {
 	struct mag_shm *m = inbox_receive(t, (int)class);
-	if (!m)
+	if (!m && !t->arena->guard)
 		m = stock_pop(t, class);
 	return m ? m : depot_pop(t, class, true);
 }
 
 /* Adds blocks to the thread's loaded magazine: orphaned ones first, then new ones. */
-static bool fill(struct tctx *t, struct mag_shm *m, unsigned class)
+bool magazine_fill(struct tctx *t, struct mag_shm *m, unsigned class)
 {
 	struct shmb_arena *a = t->arena;
 	uint32_t had = mag_count(m), n = had, want = t->batch[class];
@@ -274,6 +271,8 @@ static bool fill(struct tctx *t, struct mag_shm *m, unsigned class)
 		return true;
 	}
 	for (uint32_t grain; n < want && engine_alloc(a, t->number, class, &grain); n++) {
+		if (a->guard)
+			canary_prepare(a, grain, class);
 		m->entries[n] = grain;
 		mag_count_set(m, n + 1);
 		block_set(a->blocks, grain, block_make(BLOCK_CACHED, class));
@@ -306,7 +305,7 @@ static void purge(struct tctx *t, struct mag_shm *m)
 	} else {
 		holder_t to = span_holder(span_get(a, m->entries[mag_count(m) - 1] / GRAINS_PER_UNIT));
 		if (to == t->hold || !inbox_post(a, to, m))
-			backlog_push(t, m);
+			magazine_stock(t, m);
 	}
 	store(&t->shm->transit, 0);
 }
@@ -316,7 +315,7 @@ static void purge(struct tctx *t, struct mag_shm *m)
  * while: their blocks, few as they may be, keep whole units from being given
  * back. A few magazines at a time, by whoever comes by.
  */
-static void depots_tidy(struct tctx *t)
+void magazine_tidy(struct tctx *t)
 {
 	struct shmb_arena *a = t->arena;
 	uint64_t now = sys_coarse_ms();
@@ -347,8 +346,8 @@ struct mag_shm *magazine_refill(struct tctx *t, unsigned class)
 		pair_set(t, class, p.previous, p.loaded);
 		return p.previous;
 	}
-	depots_tidy(t);
-	struct mag_shm *m = find_full(t, class);
+	magazine_tidy(t);
+	struct mag_shm *m = magazine_find(t, class);
 	if (m) {
 		tally_enter(t->arena, class, mag_count(m));
 		return load_full(t, class, p, m);
@@ -359,7 +358,7 @@ struct mag_shm *magazine_refill(struct tctx *t, unsigned class)
 			return NULL;
 		pair_set(t, class, p.loaded, p.previous);
 	}
-	return fill(t, p.loaded, class) ? p.loaded : NULL;
+	return magazine_fill(t, p.loaded, class) ? p.loaded : NULL;
 }
 
 /* Of the loaded magazine, where no other is to be had. */
@@ -384,7 +383,7 @@ struct mag_shm *magazine_spill(struct tctx *t, unsigned class)
 		pair_set(t, class, p.previous, p.loaded);
 		return p.previous;
 	}
-	depots_tidy(t);
+	magazine_tidy(t);
 	if (p.previous) {
 		struct mag_shm *full = p.previous;
 		uint32_t n = mag_count(full);
@@ -406,9 +405,17 @@ struct mag_shm *magazine_spill(struct tctx *t, unsigned class)
 	return empty;
 }
 
-/* Hands on one magazine that the thread's record lists no more but in transit. */
-static void hand_on(struct tctx *t, struct mag_shm *m)
+/* What comes out of the thread's quarantine, and that may be the last look at it. */
+static void verify_free(struct shmb_arena *a, const struct mag_shm *m)
 {
+	for (uint32_t i = 0; a->guard && i < mag_count(m); i++)
+		canary_check_free("shmb_free", a, m->entries[i], m->class);
+}
+
+/* Hands on one magazine that the thread's record lists no more but in transit. */
+void magazine_hand_on(struct tctx *t, struct mag_shm *m)
+{
+	verify_free(t->arena, m);
 	if (!mag_count(m) || !magazine_give(t, m))
 		pool_return(t->arena, m);
 	store(&t->shm->transit, 0);
@@ -421,7 +428,7 @@ static void flush_one(struct tctx *t, unsigned class, struct mag_shm *m, struct 
 	store(&t->shm->transit, mag_number(t->arena, m));
 	pair_store(t, class, stays, NULL);
 	tally_untag(t->arena, m);
-	hand_on(t, m);
+	magazine_hand_on(t, m);
 	tally_leave(t->arena, class, n);
 }
 
@@ -441,13 +448,13 @@ bool magazine_holds(const struct tctx *t)
 		if ((p.loaded && mag_count(p.loaded)) || (p.previous && mag_count(p.previous)))
 			return true;
 	}
-	return false;
+	return t->arena->guard && atomic_load(&t->shm->backlog);
 }
 
 static void backlog_retry(struct tctx *t)
 {
 	for (struct mag_shm *m; (m = backlog_pop(t));) {
-		hand_on(t, m);
+		magazine_hand_on(t, m);
 		if (atomic_load(&t->shm->backlog) == mag_number(t->arena, m))
 			return; /* nobody wants it yet */
 	}
@@ -493,9 +500,12 @@ bool magazine_bequeath(struct shmb_arena *a, uint32_t number)
 	struct mag_shm *m = &a->mags[number - 1];
 	uint32_t n = mag_count(m);
 	bool possible = m->class < CLASSES && n <= class_rounds(m->class);
-	for (uint32_t i = 0; i < n && possible; i++)
-		possible = page_explains(a, m->entries[i], m->class) && /* the last byte may lag: its holder was killed */
-		           (i == n - 1 || block_get(a->blocks, m->entries[i]) == block_make(BLOCK_CACHED, m->class));
+	unsigned lag = 0; /* the last byte's may: its holder was killed; in a hardened region one other's */
+	for (uint32_t i = 0; i < n && possible; i++) {
+		bool cached = block_get(a->blocks, m->entries[i]) == block_make(BLOCK_CACHED, m->class);
+		possible = page_explains(a, m->entries[i], m->class) && (cached || i == n - 1 || (a->guard && !lag));
+		lag += !cached;
+	}
 	if (!possible)
 		return false; /* not what any of us wrote: left for `check` to name */
 	for (uint32_t i = 0; i < n; i++)

@@ -14,6 +14,24 @@ struct mag_shm *magazine_refill(struct tctx *t, unsigned class);
 /* The same, which has room afterwards; NULL: there is no magazine to be had. */
 struct mag_shm *magazine_spill(struct tctx *t, unsigned class);
 
+/* ---- its parts, for harden.c: see magazine.c ---- */
+
+struct pair {
+	struct mag_shm *loaded, *previous; /* NULL: none */
+};
+struct pair pair_get(const struct tctx *t, unsigned class);
+void pair_store(struct tctx *t, unsigned class, struct mag_shm *loaded, struct mag_shm *previous);
+void pair_set(struct tctx *t, unsigned class, struct mag_shm *loaded, struct mag_shm *previous);
+
+uint32_t magazine_bytes(const struct mag_shm *m);
+void magazine_stock(struct tctx *t, struct mag_shm *m);
+void magazine_tidy(struct tctx *t);
+struct mag_shm *magazine_find(struct tctx *t, unsigned class);
+bool magazine_fill(struct tctx *t, struct mag_shm *m, unsigned class);
+void magazine_hand_on(struct tctx *t, struct mag_shm *m);
+
+/* ---- */
+
 /* Hands on all that the thread holds; false: some of it waits in the backlog. */
 bool magazine_flush_thread(struct tctx *t);
 

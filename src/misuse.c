@@ -10,6 +10,12 @@ _Noreturn void misuse_report(const char *what, const struct shmb_arena *a, const
 	fatal_pointer(what, p, why, a->region ? shmb_region_name(a->region) : NULL);
 }
 
+/* Of a block, `size` bytes of which are the program's. */
+_Noreturn void misuse_report_block(const char *what, const struct shmb_arena *a, const void *p, uint64_t size, const char *why)
+{
+	fatal_block(what, p, size, why, a->region ? shmb_region_name(a->region) : NULL);
+}
+
 void misuse_check_open(const char *what, const struct shmb_arena *a)
 {
 	if (unlikely(atomic_load_explicit(&a->closed, memory_order_relaxed)))

@@ -13,6 +13,7 @@
  */
 #include "orphan.h"
 
+#include "canary.h"
 #include "engine.h"
 #include "error.h"
 #include "page.h"
@@ -87,6 +88,8 @@ static void page_collect(struct shmb_arena *a, uint64_t page, struct mag_shm *m,
 		/* a block over the end of its page is one only if the next page continues the slab */
 		if (i + step > PAGE / GRAIN && !page_continues(a, page, i + step, class))
 			continue;
+		if (a->guard)
+			canary_prepare(a, first + i, class);
 		m->entries[n] = first + i;
 		atomic_store_explicit(&m->count, ++n, memory_order_release);
 		block_set(a->blocks, first + i, block_make(BLOCK_CACHED, class));

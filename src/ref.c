@@ -4,6 +4,8 @@
  */
 #include "ref.h"
 
+#include "canary.h"
+
 static bool find_small(const struct shmb_arena *a, uint64_t off, struct block_view *out)
 {
 	uint64_t page = off >> PAGE_SHIFT;
@@ -47,5 +49,6 @@ void *shmb_deref(const shmb_arena *a, shmb_ref ref, size_t len)
 	uint64_t off = ref - a->lay.data;
 	if (ref < a->lay.data || off >= a->lay.units << UNIT_SHIFT || !ref_find(a, off, &b))
 		return NULL;
-	return len <= b.size - (off - b.start) ? a->data + off : NULL;
+	uint64_t most = a->guard ? canary_usable(a, b.start, b.size) : b.size;
+	return off - b.start <= most && len <= most - (off - b.start) ? a->data + off : NULL;
 }

@@ -299,42 +299,45 @@ static size_t last_grains(unsigned class)
 	return class_size(class) / GRAIN;
 }
 
-/* The rule that places all sizes of so many grains, whoever asks; -1: none. */
-static int place_range(const struct rule *rules, unsigned n, size_t least, size_t most)
+/* The size that is asked for where a block of `bytes` is needed. */
+static size_t asked(size_t bytes, unsigned guard)
 {
-	return rule_place_all(rules, n, least ? (least - 1) * GRAIN + 1 : 0, most * GRAIN);
+	return bytes > guard ? bytes - guard : 0;
 }
 
-static bool some_place(const struct rule *rules, unsigned n, unsigned class)
+/* The rule that places all sizes that need so many grains, whoever asks; -1: none. */
+static int place_range(const struct rule *rules, unsigned n, unsigned guard, size_t least, size_t most)
 {
+	return rule_place_all(rules, n, asked(least ? (least - 1) * GRAIN + 1 : 0, guard), asked(most * GRAIN, guard));
+}
+
+static bool some_place(const struct rule *rules, unsigned n, unsigned guard, unsigned class)
+{
+	size_t most = asked(class_size(class), guard), least = class ? asked(class_size(class - 1) + 1, guard) : 0;
 	for (unsigned i = 0; i < n; i++)
-		if (rules[i].place && rules[i].low <= class_size(class) && (!class || rules[i].high > class_size(class - 1)))
+		if (rules[i].place && rules[i].low <= most && rules[i].high >= least)
 			return true;
 	return false;
 }
 
-static int place_grains(const struct rule *rules, unsigned n, size_t grains)
-{
-	return place_range(rules, n, grains, grains);
-}
-
 /* The rule that places the largest of a class's sizes whoever asks, of those that there is one for. */
-static int place_largest(const struct rule *rules, unsigned n, unsigned class)
+static int place_largest(const struct rule *rules, unsigned n, unsigned guard, unsigned class)
 {
 	size_t least = first_grains(class);
 	int by = -1;
-	if (!some_place(rules, n, class))
+	if (!some_place(rules, n, guard, class))
 		return by;
 	for (size_t i = last_grains(class) + 1; by < 0 && i-- > least;)
-		by = place_grains(rules, n, i);
+		by = place_range(rules, n, guard, i, i);
 	return by;
 }
 
-void rule_plan(const struct rule *rules, unsigned n, struct rule_plan *plan)
+void rule_plan(const struct rule *rules, unsigned n, unsigned guard, struct rule_plan *plan)
 {
 	for (unsigned c = 0; c < CLASSES; c++) {
-		int largest = place_largest(rules, n, c), first = rule_first(rules, n, class_size(c));
-		int only = rule_only(rules, n, c ? class_size(c - 1) + 1 : 0, class_size(c));
+		size_t least = c ? asked(class_size(c - 1) + 1, guard) : 0, most = asked(class_size(c), guard);
+		int largest = place_largest(rules, n, guard, c), first = rule_first(rules, n, most);
+		int only = rule_only(rules, n, least, most);
 		plan->counts[c] = largest >= 0 ? (uint8_t)largest : first >= 0 ? (uint8_t)first : RULE_NONE;
 		plan->owner[c] = only >= 0 ? (uint8_t)only : RULE_NONE;
 		plan->tagged[c] = only == RULE_SEVERAL;
@@ -347,9 +350,9 @@ void rule_plan_table(const struct rule_plan *plan, const struct rule *rules, uns
 	for (unsigned c = 0; c < CLASSES; c++) {
 		size_t first = first_grains(c), last = last_grains(c);
 		uint8_t live = block_make(BLOCK_LIVE, c);
-		bool none = plan->tagged[c] || !some_place(rules, n, c);
-		bool all = !none && place_range(rules, n, first, last) == plan->counts[c];
+		bool none = plan->tagged[c] || !some_place(rules, n, 0, c);
+		bool all = !none && place_range(rules, n, 0, first, last) == plan->counts[c];
 		for (size_t i = first; i <= last; i++)
-			table[i] = all || (!none && place_grains(rules, n, i) == plan->counts[c]) ? live : 0;
+			table[i] = all || (!none && place_range(rules, n, 0, i, i) == plan->counts[c]) ? live : 0;
 	}
 }

@@ -58,7 +58,8 @@ struct rule_plan {
 	uint8_t counts[CLASSES], owner[CLASSES];
 	bool tagged[CLASSES];
 };
-void rule_plan(const struct rule *rules, unsigned n, struct rule_plan *plan);
+/* guard: bytes that a block is larger than what is asked for (canary.h). */
+void rule_plan(const struct rule *rules, unsigned n, unsigned guard, struct rule_plan *plan);
 
 /*
  * What the hot path is to know, by the grains of a request: the LIVE byte of

@@ -182,7 +182,7 @@ static int bank_write(struct change *c, const char *text, const struct rule *rul
 	if (err)
 		return err;
 	memcpy(room, text, len + 1);
-	rule_plan(rules, off ? 0 : n, &plan);
+	rule_plan(rules, off ? 0 : n, c->a->guard, &plan);
 	carry_hits(c);
 	owners_set(c, &plan);
 	new->n = n;

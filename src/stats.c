@@ -128,8 +128,8 @@ static void text_print(const struct out *o, const char *name, const struct view 
 	uint64_t blocks = 0;
 	for (unsigned i = 0; i <= CLASSES; i++)
 		blocks += t->classes[i].live;
-	out_print(o, "region %s: %s for blocks, made by %s (pid %d)\n", name, out_bytes(a, v->h.capacity), v->h.creator_name,
-	          (int)v->h.creator_pid);
+	out_print(o, "region %s: %s for blocks, made by %s (pid %d)%s\n", name, out_bytes(a, v->h.capacity), v->h.creator_name,
+	          (int)v->h.creator_pid, view_hardened(v) ? ", hardened" : "");
 	out_print(o, "  live       %12s in %lu block%s\n", out_bytes(a, t->live_bytes), (unsigned long)blocks,
 	          blocks == 1 ? "" : "s");
 	out_print(o, "  cached     %12s free in magazines, %s stray\n", out_bytes(a, t->cached_bytes),
@@ -207,6 +207,7 @@ static void json_print(const struct out *o, const char *name, const struct view 
 	json_number(o, "created_ns", v->h.created_ns, ",");
 	json_number(o, "capacity", v->h.capacity, ",");
 	json_number(o, "base", v->h.base, ",");
+	out_print(o, "\"hardened\":%s,", view_hardened(v) ? "true" : "false");
 	json_number(o, "live_bytes", t->live_bytes, ",");
 	json_number(o, "cached_bytes", t->cached_bytes, ",");
 	json_number(o, "stray_bytes", t->stray_bytes, ",");

@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -484,6 +485,11 @@ int sys_futex_wait(_Atomic uint32_t *word, uint32_t seen, uint32_t ms)
 void sys_futex_wake(_Atomic uint32_t *word)
 {
 	(void)RESULT(syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0));
+}
+
+int sys_random(void *to, size_t len)
+{
+	return RESULT(getrandom(to, len, 0) == (ssize_t)len ? 0 : -1);
 }
 
 pid_t sys_pid(void)

@@ -91,6 +91,7 @@ static inline void cpu_relax(void)
 #endif
 }
 
+int sys_random(void *to, size_t len); /* at most 256 bytes */
 pid_t sys_pid(void);
 pid_t sys_tid(void);
 unsigned sys_processors(unsigned otherwise); /* that this process may use */

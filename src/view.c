@@ -311,16 +311,17 @@ static int open_fd(struct view *v, int fd, enum scope scope)
 	return err ? err : copy(v, fd, scope);
 }
 
+int view_open_fd(struct view *v, int fd, bool tags) { return open_fd(v, fd, tags ? TAGS : BLOCKS); }
 int view_open_tables(struct view *v, int fd) { return open_fd(v, fd, TABLES); }
 
-int view_open_name(struct view *v, const char *name, bool tags)
+int view_open_name(struct view *v, const char *name)
 {
 	uint64_t size;
 	int fd;
 	int err = view_file(name, &fd, &size);
 	if (err)
 		return err;
-	err = open_fd(v, fd, tags ? TAGS : BLOCKS);
+	err = view_open_fd(v, fd, false);
 	sys_close(fd);
 	return err;
 }

@@ -34,9 +34,11 @@ struct view {
 	uint64_t digest; /* of what was copied */
 };
 
-/* Copies the tables of the arena region `name`; the blocks' tags, too, or not. */
-int view_open_name(struct view *v, const char *name, bool tags);
+/* Copies the tables of the arena region `name`, or of the open one behind `fd`; then the blocks' tags, too, or not. */
+int view_open_name(struct view *v, const char *name);
+int view_open_fd(struct view *v, int fd, bool tags);
 void view_close(struct view *v);
+static inline bool view_hardened(const struct view *v) { return v->h.flags & HEADER_HARDENED; }
 
 /*
  * The same of the open one behind `fd`, without the block map; what that says is read a piece at a time and

@@ -6,7 +6,7 @@
 #ifndef CRASH_OPS_H
 #define CRASH_OPS_H
 
-#include "crash_magazine.h"
+#include "crash_harden.h"
 #include "crash_rules.h"
 #include "evict.h"
 
@@ -401,6 +401,31 @@ static void prepare_evicted_free(void)
 	evicted();
 }
 
+/* The peer has a quarantine, too. */
+static void peer_hardens(void)
+{
+	hard_queue(QUEUE, 3);
+	hold_new(QUEUE);
+	hold_new(LARGE);
+}
+
+static void prepare_hard_evict(void)
+{
+	begin_hardened();
+	ask(peer_open);
+	ask(peer_hardens);
+	peer_hold = slot_hold(A, plan->peer_slot);
+}
+
+static void prepare_hard_recover(void)
+{
+	begin_hardened();
+	ask(peer_open);
+	ask(peer_hardens);
+	kill_peer();
+	NEED(!region_descriptor(A->region, &recover_fd));
+}
+
 static void prepare_rules(void)
 {
 	begin();
@@ -448,6 +473,21 @@ static const struct op ops[] = {
 	LONG("evicted-malloc", prepare_evicted_malloc, run_malloc),
 	LONG("evicted-free", prepare_evicted_free, run_free),
 	OP("rules", prepare_rules, run_rules),
+	OP("hard-malloc", prepare_hard_malloc, run_malloc),
+	OP("hard-fill", prepare_hard_fill, run_malloc),
+	OP("hard-load", prepare_hard_load, run_malloc),
+	LONG("hard-aligned", prepare_hard_aligned, run_malloc_aligned),
+	OP("hard-free", prepare_hard_free, run_free),
+	OP("hard-quarantine", prepare_hard_quarantine, run_free),
+	OP("hard-release", prepare_hard_release, run_free),
+	LONG("hard-flush", prepare_hard_flush, run_free),
+	LONG("hard-large-malloc", prepare_hard_large_malloc, run_malloc),
+	LONG("hard-large-free", prepare_hard_large_free, run_free),
+	OP("hard-shrink", prepare_hard_shrink, run_realloc),
+	LONG("hard-large-grow", prepare_hard_large_grow, run_realloc),
+	LONG("hard-large-shrink", prepare_hard_large_shrink, run_realloc),
+	OP("hard-evict", prepare_hard_evict, run_evict),
+	OP("hard-recover", prepare_hard_recover, run_recover),
 	LONG("close", prepare_close, run_close),
 };
 #undef OP

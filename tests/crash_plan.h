@@ -51,6 +51,8 @@ struct plan {
 	unsigned given_n;
 	unsigned peer_slot;
 	int ask[2], answer[2];
+	bool hardened;
+	bool data_counts; /* what changes in the data is watched, too */
 };
 
 static struct plan *plan;
@@ -142,7 +144,7 @@ static void give_new(unsigned n, size_t size)
 
 static void open_arena(unsigned flags)
 {
-	shmb_options opt = {.size = CAPACITY, .flags = flags};
+	shmb_options opt = {.size = CAPACITY, .flags = flags | (plan->hardened ? SHMB_HARDENED : 0)};
 	int err = shmb_arena_open(plan->name, &opt, &A);
 	if (err)
 		fprintf(stderr, "crash_sweep: open: %s\n", shmb_strerror(err));

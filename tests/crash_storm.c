@@ -4,6 +4,7 @@
  *
  *   crash_storm                          about 20 seconds
  *   crash_storm --kills N [--seconds S]  until N kills, or S seconds
+ *   crash_storm --hardened ...           on a hardened region
  *
  * WORKERS processes of two threads pass blocks through a table of refs in a
  * raw region. Each block's content is a function of its own ref and writer, so
@@ -112,6 +113,7 @@ static struct storm {
 	uint64_t want, deadline_ms;
 	pid_t pids[WORKERS + 1], idle;
 	bool stopped; /* the extra worker */
+	bool hardened;
 	uint64_t seen[WORKERS + 1][LANES], since[WORKERS + 1][LANES];
 } st;
 
@@ -440,7 +442,7 @@ static void round_run(enum kind kind, uint64_t kills, uint64_t ms)
 /* The region is made by a process that leaves: it is nobody's until the end. */
 static void begin(void)
 {
-	shmb_options opt = {.size = CAPACITY, .flags = SHMB_CREATE_ONLY};
+	shmb_options opt = {.size = CAPACITY, .flags = SHMB_CREATE_ONLY | (st.hardened ? SHMB_HARDENED : 0)};
 	shmb_options raw = {.size = sizeof(struct shared), .flags = SHMB_CREATE_ONLY};
 	shmb_region *r;
 	snprintf(arena_name, sizeof arena_name, "/shmb-test-%d-storm", (int)getpid());
@@ -466,7 +468,7 @@ static uint64_t number(const char *text)
 	char *end;
 	uint64_t n = text ? strtoull(text, &end, 10) : 0;
 	if (!n || *end) {
-		fprintf(stderr, "usage: crash_storm [--kills N [--seconds S]]\n");
+		fprintf(stderr, "usage: crash_storm [--hardened] [--kills N [--seconds S]]\n");
 		exit(2);
 	}
 	return n;
@@ -477,6 +479,8 @@ int main(int argc, char **argv)
 	uint64_t seconds = 20, ms = 6000, kills = ROUND;
 	const char *seed = getenv("STORM_SEED");
 	st.want = UINT64_MAX;
+	st.hardened = argc > 1 && !strcmp(argv[1], "--hardened");
+	argc -= st.hardened, argv += st.hardened;
 	for (int i = 1; i < argc; i += 2) {
 		uint64_t *what = !strcmp(argv[i], "--kills") ? &st.want : &seconds;
 		if (what == &seconds && strcmp(argv[i], "--seconds"))

@@ -91,8 +91,9 @@ static uint64_t census_remove(struct census *c, shmb_ref ref)
 	return 0;
 }
 
-static uint64_t usable_for(size_t size)
+static uint64_t bytes_for(size_t size)
 {
+	size += A->guard;
 	return size > CLASS_MAX_SIZE ? round_up(size, UNIT) : class_size(class_of(size));
 }
 
@@ -112,6 +113,8 @@ static unsigned account(struct census *c, bool done, struct held orphans[2])
 	if (plan->subject.ref && census_remove(c, plan->subject.ref)) {
 		EXPECT(!done, "the freed block is live");
 		orphans[n++] = plan->subject;
+		if (A->guard)
+			orphans[0].size = 0; /* it may have been filled already */
 	}
 	if (done && plan->request) {
 		EXPECT(c->live_n == 1 && c->live[0].ref == plan->result, "the returned block is not live");
@@ -119,7 +122,7 @@ static unsigned account(struct census *c, bool done, struct held orphans[2])
 	EXPECT(c->live_n <= (plan->request ? 1 : 0), "%u live blocks that nobody has, one at %#lx of %lu bytes", c->live_n,
 	       (unsigned long)c->live[0].ref, (unsigned long)c->live[0].size);
 	if (c->live_n) {
-		EXPECT(c->live[0].size == usable_for(plan->request), "a live block of %lu bytes that nobody asked for",
+		EXPECT(c->live[0].size == bytes_for(plan->request), "a live block of %lu bytes that nobody asked for",
 		       (unsigned long)c->live[0].size);
 		orphans[n++] = (struct held){.ref = c->live[0].ref}; /* no pattern yet */
 	}

@@ -25,8 +25,9 @@ struct trace {
 	int fd;             /* of the region, 0600 */
 	struct layout lay;
 	const char *now;    /* the region, read-only */
-	char *before;       /* its tables as they were last seen */
-	struct extent at[EXTENTS]; /* tables that exist */
+	char *before;       /* the part that is watched, as it was last seen */
+	uint64_t watched;   /* its length */
+	struct extent at[EXTENTS]; /* what of it exists */
 	unsigned at_n;
 	uint64_t rip;       /* of the instruction stepped last */
 	uint64_t steps;
@@ -108,7 +109,7 @@ static void trace_close(struct trace *t)
 	reap(&t->victim);
 	reap(&t->peer);
 	if (t->before)
-		munmap(t->before, t->lay.data);
+		munmap(t->before, t->watched);
 	if (t->now)
 		munmap((void *)t->now, t->lay.size);
 	if (t->fd >= 0)
@@ -134,7 +135,7 @@ static unsigned extents(int fd, uint64_t end, struct extent *to)
 static bool extents_renew(struct trace *t)
 {
 	struct extent now[EXTENTS];
-	unsigned n = extents(t->fd, t->lay.data, now);
+	unsigned n = extents(t->fd, t->watched, now);
 	bool same = n == t->at_n && !memcmp(now, t->at, n * sizeof *now);
 	memcpy(t->at, now, n * sizeof *now);
 	t->at_n = n;
@@ -176,7 +177,8 @@ static bool trace_map(struct trace *t)
 		return false;
 	t->lay = layout_of(h.capacity >> UNIT_SHIFT);
 	void *now = mmap(NULL, t->lay.size, PROT_READ, MAP_SHARED, t->fd, 0);
-	void *before = mmap(NULL, t->lay.data, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	t->watched = plan->data_counts ? t->lay.size : t->lay.data;
+	void *before = mmap(NULL, t->watched, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (now == MAP_FAILED || before == MAP_FAILED)
 		harness_fail("mmap");
 	t->now = now;
@@ -247,7 +249,7 @@ static bool trace_step(struct trace *t)
 	return false;
 }
 
-/* Has the instruction stepped last changed the tables? Its text is the same here as in the victim. */
+/* Has the instruction stepped last changed what is watched? Its text is the same here as in the victim. */
 static bool trace_changed(struct trace *t)
 {
 	static const unsigned char syscall_bytes[2] = {0x0f, 0x05};

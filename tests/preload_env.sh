@@ -50,6 +50,7 @@ for v in '' none Deny Copy 'copy ' copy,share; do bad SHMBIND_FORK "$v"; done
 for v in '' ENOMEM none 'abort '; do bad SHMBIND_FULL "$v"; done
 for v in '' 2 yes -1; do bad SHMBIND_KEEP "$v"; done
 for v in '' 2 yes -1; do bad SHMBIND_DRYRUN "$v"; done
+for v in '' 2 yes -1; do bad SHMBIND_HARDEN "$v"; done
 bad SHMBIND_STATS ''
 bad SHMBIND_RUN 12345678901234567890123456789012
 for v in '' / . .. /a/b a/b "$long_name"; do bad SHMBIND_REGION "$v" "$(printf '%.100s' "$v")"; done

@@ -143,6 +143,12 @@ START_TEST(senseless_sizes_are_enomem)
 	refused(a, shmb_realloc(a, p, cap + 1), ENOMEM);
 	ck_assert(stamped(p, 100, 3));
 	shmb_free(a, p);
+	p = shmb_malloc(a, 3 * UNIT); /* a run: rounded up to units these would be few */
+	stamp(p, 3 * UNIT, 4);
+	refused(a, shmb_realloc(a, p, SIZE_MAX), ENOMEM);
+	refused(a, shmb_realloc(a, p, SIZE_MAX - UNIT + 2), ENOMEM);
+	ck_assert(stamped(p, 3 * UNIT, 4));
+	shmb_free(a, p);
 	p = shmb_malloc(a, cap); /* all of it, exactly */
 	ck_assert_ptr_nonnull(p);
 	refused(a, shmb_malloc(a, 1), ENOMEM);

@@ -3,11 +3,8 @@
  * Each in a child of its own, whose stderr must be exactly that line; then
  * the parent walks the region.
  */
-#include "tests_common.h"
-
+#include "misuse_common.h"
 #include "orphan.h"
-
-#include <sys/resource.h>
 
 /* The reasons, as misuse.c words them. */
 #define FREED "double free"
@@ -22,48 +19,13 @@
 
 static shmb_arena *a;
 static char *small, *large; /* stay live; stamped */
-static char *want;          /* shared with the child, which knows the address */
 
 static void setup(void)
 {
 	a = arena_new(16 * MIB);
-	want = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	misuse_setup();
 	stamp(small = shmb_malloc(a, 64), 64, 1);
 	stamp(large = shmb_malloc(a, 3 * UNIT), 3 * UNIT, 2);
-}
-
-/* In the child, before the mistake: the line that it is to print. */
-static void expect(const char *what, const void *p, const char *why)
-{
-	const char *name = a->region ? shmb_region_name(shmb_arena_region(a)) : NULL;
-	snprintf(want, PAGE, "shmbind: %s(0x%lx): %s%s%s\n", what, (unsigned long)(uintptr_t)p, why, name ? " in " : "",
-	         name ? name : "");
-}
-
-static void dies_of(void (*mistake)(void))
-{
-	char got[1024];
-	int fd[2], status;
-	size_t n = 0;
-	ck_assert_int_eq(pipe(fd), 0);
-	fflush(NULL);
-	pid_t pid = fork();
-	if (pid == 0) {
-		setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-		dup2(fd[1], STDERR_FILENO);
-		close(fd[0]);
-		close(fd[1]);
-		mistake();
-		_exit(0);
-	}
-	close(fd[1]);
-	for (ssize_t r; (r = read(fd[0], got + n, sizeof got - 1 - n)) > 0;)
-		n += (size_t)r;
-	got[n] = 0;
-	close(fd[0]);
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_str_eq(got, want);
-	ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "status %#x", status);
 }
 
 /* The region is as good as before: the dead child's part comes back, the rest is whole. */
@@ -101,7 +63,7 @@ static void unharmed(void)
 MISUSE(double_free_small, {
 	char *p = shmb_malloc(a, 64);
 	shmb_free(a, p);
-	expect("shmb_free", p, FREED);
+	expect(a, "shmb_free", p, FREED);
 	shmb_free(a, p);
 })
 
@@ -110,7 +72,7 @@ MISUSE(double_free_small_with_others_between, {
 	shmb_free(a, p);
 	for (unsigned i = 0; i < 300; i++)
 		shmb_free(a, shmb_malloc(a, 32));
-	expect("shmb_free", p, FREED);
+	expect(a, "shmb_free", p, FREED);
 	shmb_free(a, p);
 })
 
@@ -118,7 +80,7 @@ MISUSE(double_free_small_after_its_page_went, {
 	char *p = shmb_malloc(a, 64);
 	shmb_free(a, p);
 	shmb_trim(a);
-	expect("shmb_free", p, FREE_UNIT);
+	expect(a, "shmb_free", p, FREE_UNIT);
 	shmb_free(a, p);
 })
 
@@ -127,7 +89,7 @@ MISUSE(double_free_small_that_the_engine_has, {
 	char *q = shmb_malloc(a, 64); /* keeps the page */
 	shmb_free(a, p);
 	shmb_trim(a);
-	expect("shmb_free", p, NOTHING);
+	expect(a, "shmb_free", p, NOTHING);
 	shmb_free(a, p);
 	shmb_free(a, q);
 })
@@ -135,28 +97,28 @@ MISUSE(double_free_small_that_the_engine_has, {
 MISUSE(double_free_large, {
 	char *p = shmb_malloc(a, 5 * UNIT);
 	shmb_free(a, p);
-	expect("shmb_free", p, FREE_UNIT);
+	expect(a, "shmb_free", p, FREE_UNIT);
 	shmb_free(a, p);
 })
 
 MISUSE(double_free_of_a_stray, {
 	char *p = shmb_malloc(a, 64);
 	block_stray(a, (uint32_t)((p - a->data) / GRAIN));
-	expect("shmb_free", p, FREED);
+	expect(a, "shmb_free", p, FREED);
 	shmb_free(a, p);
 })
 
 MISUSE(realloc_after_free, {
 	char *p = shmb_malloc(a, 64);
 	shmb_free(a, p);
-	expect("shmb_realloc", p, FREED);
+	expect(a, "shmb_realloc", p, FREED);
 	(void)shmb_realloc(a, p, 200);
 })
 
 MISUSE(usable_size_after_free, {
 	char *p = shmb_malloc(a, 5 * UNIT);
 	shmb_free(a, p);
-	expect("shmb_usable_size", p, FREE_UNIT);
+	expect(a, "shmb_usable_size", p, FREE_UNIT);
 	(void)shmb_usable_size(a, p);
 })
 
@@ -176,7 +138,7 @@ MISUSE(double_free_small_in_two_processes, {
 		_exit((int)read(gone[0], &c, 1)); /* ends when the other has */
 	}
 	CHILD_ASSERT(read(done[0], &c, 1) == 1);
-	expect("shmb_free", p, FREED);
+	expect(a, "shmb_free", p, FREED);
 	shmb_free(a, p);
 })
 
@@ -188,49 +150,49 @@ MISUSE(double_free_large_in_two_processes, {
 		_exit(0);
 	}
 	waitpid(pid, NULL, 0);
-	expect("shmb_free", p, FREE_UNIT);
+	expect(a, "shmb_free", p, FREE_UNIT);
 	shmb_free(a, p);
 })
 
 /* ---- not the start ------------------------------------------------------------------- */
 
 MISUSE(interior_small, {
-	expect("shmb_free", small + 16, INSIDE);
+	expect(a, "shmb_free", small + 16, INSIDE);
 	shmb_free(a, small + 16);
 })
 
 MISUSE(interior_small_misaligned, {
-	expect("shmb_free", small + 8, INSIDE);
+	expect(a, "shmb_free", small + 8, INSIDE);
 	shmb_free(a, small + 8);
 })
 
 MISUSE(last_byte_of_a_small, {
-	expect("shmb_free", small + 63, INSIDE);
+	expect(a, "shmb_free", small + 63, INSIDE);
 	shmb_free(a, small + 63);
 })
 
 MISUSE(interior_large, {
-	expect("shmb_free", large + 4096, INSIDE);
+	expect(a, "shmb_free", large + 4096, INSIDE);
 	shmb_free(a, large + 4096);
 })
 
 MISUSE(interior_large_at_a_unit, {
-	expect("shmb_free", large + UNIT, INSIDE);
+	expect(a, "shmb_free", large + UNIT, INSIDE);
 	shmb_free(a, large + UNIT);
 })
 
 MISUSE(interior_large_misaligned, {
-	expect("shmb_free", large + 1, INSIDE);
+	expect(a, "shmb_free", large + 1, INSIDE);
 	shmb_free(a, large + 1);
 })
 
 MISUSE(realloc_of_an_interior, {
-	expect("shmb_realloc", large + UNIT, INSIDE);
+	expect(a, "shmb_realloc", large + UNIT, INSIDE);
 	(void)shmb_realloc(a, large + UNIT, 10);
 })
 
 MISUSE(usable_size_of_an_interior, {
-	expect("shmb_usable_size", small + 32, INSIDE);
+	expect(a, "shmb_usable_size", small + 32, INSIDE);
 	(void)shmb_usable_size(a, small + 32);
 })
 
@@ -238,30 +200,30 @@ MISUSE(usable_size_of_an_interior, {
 
 MISUSE(foreign_stack, {
 	char x[32] = {0};
-	expect("shmb_free", x, OUTSIDE);
+	expect(a, "shmb_free", x, OUTSIDE);
 	shmb_free(a, x);
 })
 
 MISUSE(foreign_heap, {
 	void *p = calloc(1, 64);
-	expect("shmb_free", p, OUTSIDE);
+	expect(a, "shmb_free", p, OUTSIDE);
 	shmb_free(a, p);
 })
 
 MISUSE(foreign_small_number, {
-	expect("shmb_free", (void *)16, OUTSIDE);
+	expect(a, "shmb_free", (void *)16, OUTSIDE);
 	shmb_free(a, (void *)16);
 })
 
 MISUSE(foreign_last_address, {
-	expect("shmb_realloc", (void *)UINTPTR_MAX, OUTSIDE);
+	expect(a, "shmb_realloc", (void *)UINTPTR_MAX, OUTSIDE);
 	(void)shmb_realloc(a, (void *)UINTPTR_MAX, 10);
 })
 
 MISUSE(another_arenas, {
 	shmb_arena *b = arena_new(MIB);
 	void *p = shmb_malloc(b, 64);
-	expect("shmb_free", p, WRONG);
+	expect(a, "shmb_free", p, WRONG);
 	unlink(strcat(strcpy((char[300]){0}, "/dev/shm"), shmb_region_name(shmb_arena_region(b))));
 	shmb_free(a, p);
 })
@@ -269,42 +231,42 @@ MISUSE(another_arenas, {
 MISUSE(another_handles, {
 	shmb_arena *b = arena_again(a);
 	char *p = through(b, a, small);
-	expect("shmb_free", p, WRONG);
+	expect(a, "shmb_free", p, WRONG);
 	shmb_free(a, p);
 })
 
 /* ---- wild, but in the region -------------------------------------------------------------- */
 
 MISUSE(wild_in_the_header, {
-	expect("shmb_free", a->map + 4096, WRONG); /* in the region, not in its data */
+	expect(a, "shmb_free", a->map + 4096, WRONG); /* in the region, not in its data */
 	shmb_free(a, a->map + 4096);
 })
 
 MISUSE(wild_past_the_end, {
-	expect("shmb_free", a->data + 16 * MIB, WRONG);
+	expect(a, "shmb_free", a->data + 16 * MIB, WRONG);
 	shmb_free(a, a->data + 16 * MIB);
 })
 
 MISUSE(wild_in_a_free_unit, {
-	expect("shmb_free", a->data + 16 * MIB - UNIT, FREE_UNIT);
+	expect(a, "shmb_free", a->data + 16 * MIB - UNIT, FREE_UNIT);
 	shmb_free(a, a->data + 16 * MIB - UNIT);
 })
 
 MISUSE(wild_in_a_page_of_no_blocks, {
 	char *p = (char *)((uintptr_t)small & ~(uintptr_t)(UNIT - 1)) + UNIT - 64;
-	expect("shmb_free", p, NOTHING);
+	expect(a, "shmb_free", p, NOTHING);
 	shmb_free(a, p);
 })
 
 MISUSE(wild_misaligned_in_a_free_unit, {
-	expect("shmb_free", a->data + 16 * MIB - 1, FREE_UNIT);
+	expect(a, "shmb_free", a->data + 16 * MIB - 1, FREE_UNIT);
 	shmb_free(a, a->data + 16 * MIB - 1);
 })
 
 static void nothing_was_there_(void)
 {
 	char *p = a->data + 64 * MIB; /* past the units whose tables exist */
-	expect("shmb_free", p, NEVER);
+	expect(a, "shmb_free", p, NEVER);
 	shmb_free(a, p);
 }
 
@@ -325,7 +287,7 @@ END_TEST
 #define AFTER_CLOSE(name, what, call)            \
 	MISUSE(name, {                           \
 		ck_assert_int_eq(shmb_arena_close(a), 0); \
-		expect(what, a, CLOSED);         \
+		expect(a, what, a, CLOSED);         \
 		call;                            \
 	})
 
@@ -355,7 +317,7 @@ static void free_read_only_(void)
 	CHILD_ASSERT(shmb_usable_size(a, p) == 64);
 	errno = 0;
 	CHILD_ASSERT(!shmb_malloc(a, 10) && errno == ENOMEM);
-	expect("shmb_free", p, READ_ONLY);
+	expect(a, "shmb_free", p, READ_ONLY);
 	shmb_free(a, p);
 }
 

@@ -30,7 +30,7 @@ from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_char_p, c_int, c_size
 __all__ = ["Arena", "Block", "Box", "Error", "Region", "Type", "check", "stats", "version"]
 
 CREATED, ATTACHED, CLAIMED = 1, 2, 3
-CREATE_ONLY, ATTACH_ONLY, READ_ONLY, ANY_USER, FIXED, REPLACE, REAPER, SPARSE = (1 << bit for bit in range(8))
+CREATE_ONLY, ATTACH_ONLY, READ_ONLY, ANY_USER, FIXED, REPLACE, REAPER, SPARSE, HARDENED = (1 << bit for bit in range(9))
 EFORMAT, ECORRUPT, EOWNED, ENOTOWNER, EFOREIGN, EADDRESS, ESLOTS, ETYPE, ETOOSMALL, EGONE = range(-1, -11, -1)
 _HOW = {CREATED: "created", ATTACHED: "attached", CLAIMED: "claimed"}
 
@@ -63,6 +63,7 @@ _FUNCTIONS = {  # name: result, arguments
     "shmb_arena_region": (c_void_p, c_void_p),
     "shmb_arena_capacity": (c_size_t, c_void_p),
     "shmb_arena_is_fixed": (c_int, c_void_p),
+    "shmb_arena_is_hardened": (c_int, c_void_p),
     "shmb_calloc": (c_void_p, c_void_p, c_size_t, c_size_t),
     "shmb_free": (None, c_void_p, c_void_p),
     "shmb_ref_of": (c_uint64, c_void_p, c_void_p),
@@ -262,6 +263,7 @@ class Arena(_Opened, _Seen):
 
     capacity = property(lambda self: _lib.shmb_arena_capacity(self._at()))
     is_fixed = property(lambda self: bool(_lib.shmb_arena_is_fixed(self._at())))
+    is_hardened = property(lambda self: bool(_lib.shmb_arena_is_hardened(self._at())))
 
     def close(self):
         self._end(_lib.shmb_arena_close)

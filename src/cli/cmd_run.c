@@ -22,7 +22,7 @@ static const struct {
 	{"--region", "SHMBIND_REGION", VALUE}, {"--path", "SHMBIND_PATH", VALUE}, {"--size", "SHMBIND_SIZE", VALUE},   {"--place", "SHMBIND_PLACE", VALUE},
 	{"--rules", "SHMBIND_PLACE", FILE_OF}, {"--exe", "SHMBIND_EXE", VALUE},     {"--fork", "SHMBIND_FORK", VALUE},
 	{"--full", "SHMBIND_FULL", VALUE},     {"--stats", "SHMBIND_STATS", VALUE}, {"--log", "SHMBIND_LOG", VALUE},
-	{"--keep", "SHMBIND_KEEP", FLAG},      {"--dry-run", "SHMBIND_DRYRUN", FLAG},
+	{"--keep", "SHMBIND_KEEP", FLAG},      {"--dry-run", "SHMBIND_DRYRUN", FLAG}, {"--harden", "SHMBIND_HARDEN", FLAG},
 };
 enum { OPTIONS = sizeof options / sizeof *options };
 
@@ -136,4 +136,5 @@ const struct verb verb_run = {
 	"  --stats WHERE   SHMBIND_STATS   at exit: stderr, or a path; .json gives JSON\n"
 	"  --keep          SHMBIND_KEEP    the region stays after the command\n"
 	"  --dry-run       SHMBIND_DRYRUN  place nothing, count what would have been\n"
+	"  --harden        SHMBIND_HARDEN  find writes beyond a block's end and after its free\n"
 	"  --log N         SHMBIND_LOG     0 quiet, 1 a line, 2 more\n"};

@@ -282,6 +282,11 @@ WRAPPED(int, prctl, int option, ...)
 	bool fails = option == PR_GET_NAME ? fault(GETNAME) : option == PR_GET_SECCOMP && fault(SECCOMP);
 	return fails ? -1 : __real_prctl(option, a[0], a[1], a[2], a[3]);
 }
+WRAPPED(ssize_t, getrandom, void *to, size_t len, unsigned flags)
+{
+	return fault(RANDOM) ? -1 : __real_getrandom(to, len, flags);
+}
+
 WRAPPED(int, sched_getaffinity, pid_t pid, size_t len, cpu_set_t *set)
 {
 	return fault(AFFINITY) ? -1 : __real_sched_getaffinity(pid, len, set);

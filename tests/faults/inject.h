@@ -82,6 +82,7 @@ enum { PART = 4096, /* half of what was asked for */ END /* nothing at all: the 
 	X(SECCOMP, "prctl, PR_GET_SECCOMP", EINVAL)                                                                    \
 	X(GETNAME, "prctl, PR_GET_NAME", EPERM)                                                                        \
 	X(AFFINITY, "sched_getaffinity", EINVAL, EPERM)                                                                \
+	X(RANDOM, "getrandom", EINTR, ENOSYS, EPERM)                                                                   \
 	X(FORK, "_Fork", EAGAIN, ENOMEM, ENOSYS)                                                                       \
 	X(WAITPID, "waitpid", ECHILD, EINTR)                                                                           \
 	X(SETSID, "setsid", EPERM)                                                                                     \

@@ -82,6 +82,7 @@ static void with_raw(void) { need("create", open_raw(&r, 64 * KIB, SHMB_CREATE_O
 static void nothing(void) {}
 
 static int create(void) { return open_arena(&a, 64 * MIB, 0); }
+static int create_hardened(void) { return open_arena(&a, 64 * MIB, SHMB_HARDENED); }
 static int create_raw(void) { return open_raw(&r, 64 * KIB, 0); }
 static int create_sparse(void) { return open_raw(&r, 64 * KIB, SHMB_SPARSE); }
 static void without_unnamed(void) { no_unnamed = true; }
@@ -532,6 +533,7 @@ static int fits(void) { return malloc_small() ? 1 : free_large(); }
 
 static const struct op ops[] = {
 	{"create", nothing, create, NULL, close_all, false, false},
+	{"create, hardened", nothing, create_hardened, NULL, close_all, false, false},
 	{"create, raw", nothing, create_raw, NULL, close_all, false, false},
 	{"create, raw and sparse", nothing, create_sparse, NULL, close_all, false, false},
 	{"create, with a reaper", nothing, create_with_reaper, NULL, close_all, false, false},

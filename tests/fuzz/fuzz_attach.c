@@ -213,7 +213,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!shmb_arena_open(IMAGE_NAME, &opt, &arena)) {
 		first = (char *)shmb_region_addr(shmb_arena_region(arena)) + image_layout.data;
 		end = first + shmb_arena_capacity(arena);
-		use(data + used, size - used);
+		if (!shmb_arena_is_hardened(arena)) /* the first block that is not as it should be ends it, as it is to */
+			use(data + used, size - used);
 		(void)shmb_arena_close(arena);
 	}
 	image_limit_time(0);
