@@ -27,7 +27,10 @@ enum { PAGE_BYTES = 4096 };
 
 /* ---- what lies below -------------------------------------------------------------- */
 
-static struct shim_below next;
+/* The two that are called most need no look at whether they are known. */
+static void *first_malloc(size_t size);
+static void first_free(void *p);
+static struct shim_below next = {.malloc = first_malloc, .free = first_free};
 
 static char boot[65536] __attribute__((aligned(16)));
 static atomic_size_t boot_used;
@@ -79,9 +82,20 @@ static inline bool next_ready(void)
 	return likely(next.usable_size != NULL) || next_find();
 }
 
+static void *first_malloc(size_t size)
+{
+	return next_find() ? next.malloc(size) : boot_take(size);
+}
+
+static void first_free(void *p)
+{
+	if (next_find())
+		next.free(p);
+}
+
 static void *next_malloc(size_t size)
 {
-	return next_ready() ? next.malloc(size) : boot_take(size);
+	return next.malloc(size);
 }
 
 static void *next_memalign(size_t align, size_t size)
@@ -107,7 +121,7 @@ bool shim_below_wrap(const struct shim_below *ours, struct shim_below *theirs)
 /* What preload_free() does with a pointer that is not ours. */
 void preload_free_otherwise(void *p)
 {
-	if (p && !from_boot(p) && next_ready())
+	if (p && !from_boot(p))
 		next.free(p);
 }
 

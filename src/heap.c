@@ -201,10 +201,12 @@ void preload_free(void *p)
 {
 	struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
 	struct thread_shm *r = context_get();
-	if (unlikely(!context_is_of(r, a)) || unlikely(!free_hot(a, r, p)))
+	if (likely(context_is_of(r, a)) && likely(free_hot(a, r, p)))
+		PROBE1(free, p);
+	else if (window_has(p))
 		preload_free_slow(p);
 	else
-		PROBE1(free, p);
+		preload_free_otherwise(p);
 }
 
 void preload_place(shmb_arena *a)
