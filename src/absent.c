@@ -8,7 +8,12 @@
 int preload_deny(shmb_arena *a)
 {
 	int err = sys_dontfork(a->map + PAGE, a->lay.size - PAGE);
-	return err ? err : context_deny(a);
+	if (err)
+		return err;
+	err = context_deny(a);
+	if (err)
+		sys_dofork(a->map + PAGE, a->lay.size - PAGE);
+	return err;
 }
 
 /* Whatever DONTFORK did. The window's table keeps other regions from these addresses. */

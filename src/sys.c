@@ -366,6 +366,11 @@ int sys_dontfork(void *addr, uint64_t len)
 	return RESULT(advise(addr, len, MADV_DONTFORK));
 }
 
+void sys_dofork(void *addr, uint64_t len)
+{
+	(void)RESULT(advise(addr, len, MADV_DOFORK));
+}
+
 int sys_wipeonfork(void *addr, uint64_t len)
 {
 	return RESULT(advise(addr, len, MADV_WIPEONFORK));

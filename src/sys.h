@@ -53,6 +53,7 @@ int sys_move(void *from, uint64_t len, void *to);
 int sys_unmap(void *addr, uint64_t len); /* or puts nothing in its place, if it has to be */
 int sys_protect(void *addr, uint64_t len, int prot);
 int sys_dontfork(void *addr, uint64_t len);
+void sys_dofork(void *addr, uint64_t len); /* undoes it */
 int sys_wipeonfork(void *addr, uint64_t len);
 void sys_hugepages(void *addr, uint64_t len); /* a wish */
 /*

@@ -18,6 +18,9 @@
  * Rounds take turns: plain; beside an idle process that holds caches; beside a
  * process stopped in the middle of malloc and free.
  *
+ * Blocks count for rules, as a preloaded program's do, which change now and
+ * then (crash_storm_rules.h).
+ *
  * STORM_SEED=N repeats a choice of sizes and moments (not of interleavings).
  */
 #include "shmbind.h"
@@ -101,6 +104,8 @@ __attribute__((format(printf, 1, 2))) static _Noreturn void fail(const char *for
 	_exit(3);
 }
 
+#include "crash_storm_rules.h"
+
 #include "crash_storm.h"
 
 /* ---- the parent ------------------------------------------------------------------------ */
@@ -109,7 +114,7 @@ enum kind { PLAIN, IDLE, STOPPED, KINDS };
 static const char *const kind_names[] = {"plain", "idle", "stopped"};
 
 static struct storm {
-	uint64_t seed, kills, ops, longest_ms, lost, checks, rounds;
+	uint64_t seed, kills, ops, longest_ms, lost, checks, rounds, changes;
 	uint64_t want, deadline_ms;
 	pid_t pids[WORKERS + 1], idle;
 	bool stopped; /* the extra worker */
@@ -258,6 +263,22 @@ static bool over(void)
 	return st.kills >= st.want || now_ms() >= st.deadline_ms;
 }
 
+/* Half of those who change the rules are killed in the middle. */
+static void change_rules(void)
+{
+	int status;
+	pid_t pid = rules_setter((unsigned)below(&st.seed, 2));
+	if (below(&st.seed, 2)) {
+		nap(below(&st.seed, 2000));
+		kill(pid, SIGKILL);
+	}
+	while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
+		;
+	if (status && !WIFSIGNALED(status))
+		give_up("who set rules ended with status %#x", status);
+	st.changes++;
+}
+
 static void kill_one(enum kind kind)
 {
 	nap(200 + below(&st.seed, 4800));
@@ -267,6 +288,8 @@ static void kill_one(enum kind kind)
 	reap(i, true);
 	spawn(i);
 	st.kills++;
+	if (st.kills % 10 == 0 && rules_may_change())
+		change_rules();
 	if (kind == STOPPED && st.kills % 20 == 0)
 		toggle_extra();
 	if (st.kills % CHECK == 0)
@@ -353,6 +376,15 @@ static void take_back(_Atomic uint64_t *cells, unsigned n)
 		dispose("at the end", atomic_exchange(&cells[i], 0));
 }
 
+static void account_rules(void)
+{
+	uint64_t off = rules_off();
+	if (off > (st.kills + st.changes) * OFF_MOST)
+		give_up("after %lu changes the rules' sums are off by %lu", (unsigned long)st.changes, (unsigned long)off);
+	printf("  %lu changes of the rules, whose sums are off by %lu KiB\n", (unsigned long)st.changes,
+	       (unsigned long)(off >> 10));
+}
+
 /* All are gone but the idle one, who held the most and says nothing: every byte must come back. */
 static void account(enum kind kind)
 {
@@ -385,6 +417,7 @@ static void account(enum kind kind)
 	}
 	printf("round %lu (%s): %lu kills so far, %zu blocks were in the hands of the dead, 0 bytes lost\n",
 	       (unsigned long)st.rounds, kind_names[kind], (unsigned long)st.kills, leaks);
+	account_rules();
 	fflush(stdout);
 	if ((err = shmb_arena_close(arena)))
 		give_up("close: %s", shmb_strerror(err));
@@ -454,8 +487,10 @@ static void begin(void)
 	}
 	if (!err)
 		err = shmb_region_leak(shmb_arena_region(arena));
-	if (!err)
+	if (!err) {
+		rules_begin();
 		err = shmb_arena_close(arena);
+	}
 	if (err) {
 		fprintf(stderr, "begin: %s\n", shmb_strerror(err));
 		exit(1);

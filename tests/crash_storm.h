@@ -97,6 +97,7 @@ static void *get(uint64_t *s, size_t size)
 	}
 	if (!p)
 		fail("malloc of %zu: %s", size, strerror(errno));
+	rules_count(s, p, size);
 	return p;
 }
 
@@ -132,6 +133,8 @@ static void op_realloc(uint64_t *s, struct lane *me)
 	void *q = shmb_realloc(arena, p, size);
 	if (!q)
 		fail("realloc %zu to %zu: %s", had, size, strerror(errno));
+	if (q != p)
+		rules_count(s, q, size);
 	verify("realloc's copy", q, ref, size < had ? size : SIZE_MAX);
 	fill(q, shmb_ref_of(arena, q), size);
 	dispose("table", atomic_exchange(cell, shmb_ref_of(arena, q)));
@@ -285,6 +288,8 @@ static void op_fork(uint64_t *s, struct lane *me)
 static void operate(uint64_t *s, unsigned lane, struct lane *me, bool boxes)
 {
 	unsigned what = (unsigned)below(s, 1000);
+	if (preload_rules_changed() && rules_may_change())
+		rules_follow();
 	if (what < 600)
 		op_exchange(s, me);
 	else if (what < 750)
@@ -336,6 +341,7 @@ static _Noreturn void worker(unsigned number, uint64_t seed, bool boxes)
 	int err = shmb_arena_open(arena_name, NULL, &arena);
 	if (err)
 		fail("attach: %s", shmb_strerror(err));
+	rules_join();
 	for (unsigned i = 0; i < LANES; i++) {
 		jobs[i] = (struct job){number, i, seed * LANES + i, boxes};
 		if (pthread_create(&threads[i], NULL, work, &jobs[i]))

@@ -271,6 +271,8 @@ static enum kind number_kind(long number, const long a[6])
 WRAPPED(long, syscall, long number, ...)
 {
 	ARGS(a, number);
+	if (number == SYS_madvise && a[2] == MADV_DOFORK) /* undoes what failed: it takes nothing that could be refused */
+		return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 	return fault(number_kind(number, a)) ? -1 : __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 

@@ -4,8 +4,9 @@
  * does not hang, and is handed no memory outside the region.
  *
  * The bytes behind the patches are what it does then, two a call. What a
- * stranger's magazine lists twice is issued twice, which nobody can see: such
- * a block is neither used nor freed here. Nor is one that a box was given, too,
+ * stranger's magazine lists twice is issued twice, and so is what lies in a unit
+ * that is said to be free, which nobody can see: such a block is neither used
+ * nor freed here. Nor is one that a box was given, too,
  * once that box is dropped: its unit was said to be free when it was not.
  */
 #include "image.h"
@@ -44,12 +45,14 @@ static void inside(const char *what, const void *p, size_t size)
 		find("%s: %zu bytes at %p, outside of %p to %p", what, size, p, (void *)first, (void *)end);
 }
 
-static bool overlaps(const char *p, size_t size)
+/* A block of two owners': the first has it no more. True: there was one. */
+static bool take_over(const char *p, size_t size)
 {
-	for (unsigned i = 0; i < held_count; i++)
+	unsigned before = held_count;
+	for (unsigned i = held_count; i-- > 0;)
 		if (p < held[i].p + held[i].size && held[i].p < p + size)
-			return true;
-	return false;
+			held[i] = held[--held_count];
+	return held_count < before;
 }
 
 static void hold(void *p, size_t size)
@@ -57,7 +60,7 @@ static void hold(void *p, size_t size)
 	if (!p)
 		return;
 	inside("a block", p, size);
-	if (held_count == HELD || overlaps(p, size))
+	if (take_over(p, size) || held_count == HELD)
 		return;
 	memset(p, (int)held_count + 1, size);
 	held[held_count++] = (struct held){p, size};
