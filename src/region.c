@@ -335,7 +335,7 @@ void region_keep_descriptor(struct shmb_region *r, int fd)
 	(void)sys_dup(fd, FD_FLOOR, &r->fd); /* none under a low RLIMIT_NOFILE: the name does too */
 	sys_close(fd);
 	if (lease_held(&r->owner)) /* who is to unlink it needs its directory, whatever it does to its root */
-		name_keep_dir(r->name);
+		r->dir = name_keep_dir(r->name);
 }
 
 /* ---- owning -------------------------------------------------------------- */
@@ -379,6 +379,7 @@ int region_release(struct shmb_region *r)
 	int err = lease_held(&r->owner) ? unlink_own(r) : 0;
 	lease_drop(&r->owner);
 	lease_drop(&r->attached);
+	name_drop_dir(r->dir);
 	if (is_file(r, r->fd))
 		sys_close(r->fd);
 	free(r);
@@ -430,8 +431,8 @@ int shmb_region_own(shmb_region *r)
 			err = set_mortal(fd, true);
 		if (err)
 			lease_drop(&r->owner);
-		else
-			name_keep_dir(r->name);
+		else if (!r->dir)
+			r->dir = name_keep_dir(r->name);
 	}
 	sys_close(fd);
 	return err;
