@@ -3,7 +3,7 @@
  *
  * A name appears complete or not at all: the object is made without it
  * (name.h), sized, formatted, its owner lease taken, and only then linked.
- * linkat() is the one point where racing creators are told apart.
+ * Naming it is the one point where racing creators are told apart.
  *
  * Ownership is the owner lease (lease.h) and nothing else. The sticky bit of
  * the object's mode says "to be removed when its owner is gone": set at
@@ -22,7 +22,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
