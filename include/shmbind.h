@@ -100,9 +100,9 @@ enum shmb_flag {
 
 typedef struct shmb_options {
 	size_t size;    /* bytes. raw: of the object. arena: capacity for blocks, rounded up
-	                   to 64 KiB. Required to create; on attach, if not 0, the least that
-	                   will do (SHMB_ETOOSMALL). Address space, not memory: the object
-	                   is sparse */
+	                   to 64 KiB, on hugetlbfs to huge pages. Required to create; on
+	                   attach, if not 0, the least that will do (SHMB_ETOOSMALL).
+	                   Address space, not memory: the object is sparse */
 	unsigned mode;  /* permission bits, exact whatever the umask; 0 means 0600 */
 	unsigned flags; /* enum shmb_flag */
 	const char *run; /* arena: a tag kept in the header, at most 31 bytes; `shmbind run` uses

@@ -25,6 +25,7 @@ enum { KEPT = 16, FD_FLOOR = 512, EMPTY = -1, CHANGING = -2 };
 
 static struct {
 	_Atomic int fd; /* what it is, or EMPTY, CHANGING; less 1, so that 0 is EMPTY */
+	_Atomic int uses;
 	dev_t dev;
 	ino_t ino;
 } kept[KEPT];
@@ -121,44 +122,71 @@ static bool is_kept(unsigned i, const struct stat *dir)
 	       (!dir || (st.st_dev == dir->st_dev && st.st_ino == dir->st_ino));
 }
 
-static bool is_any_kept(const struct stat *dir)
+/* One more that uses it; of those there are. KEPT: it is not among them. */
+static unsigned use_kept(const struct stat *dir)
 {
-	for (unsigned i = 0; i < KEPT; i++)
-		if (is_kept(i, dir))
-			return true;
-	return false;
+	for (unsigned i = 0; i < KEPT; i++) {
+		if (!is_kept(i, dir))
+			continue;
+		atomic_fetch_add(&kept[i].uses, 1);
+		if (is_kept(i, dir)) /* who gives up the last use looks for new ones after he has begun */
+			return i;
+		atomic_fetch_sub(&kept[i].uses, 1);
+	}
+	return KEPT;
 }
 
-/* Of entries that lead nowhere any more the first is taken anew. */
-static void keep(int fd, const struct stat *dir)
+/* Of entries that lead nowhere any more the first is taken anew; who used it before gives up his use of this. */
+static unsigned keep(int fd, const struct stat *dir)
 {
 	int high;
 	if (sys_dup(fd, FD_FLOOR, &high))
-		return;
+		return KEPT;
 	for (unsigned i = 0; i < KEPT; i++) {
 		int was = atomic_load(&kept[i].fd);
 		if (was == CHANGING + 1 || is_kept(i, NULL) || !atomic_compare_exchange_strong(&kept[i].fd, &was, CHANGING + 1))
 			continue;
 		kept[i].dev = dir->st_dev;
 		kept[i].ino = dir->st_ino;
+		atomic_fetch_add(&kept[i].uses, 1);
 		atomic_store(&kept[i].fd, high + 1);
-		return;
+		return i;
 	}
 	sys_close(high);
+	return KEPT;
 }
 
-void name_keep_dir(const char *canonical)
+unsigned name_keep_dir(const char *canonical)
 {
 	char path[REGION_PATH], dir[REGION_PATH];
 	struct stat st;
 	int fd;
 	name_path(canonical, path);
 	dir_of(path, dir);
-	if ((!sys_stat(dir, &st) && is_any_kept(&st)) || sys_open(dir, O_PATH | O_DIRECTORY, 0, &fd))
+	unsigned i = sys_stat(dir, &st) ? KEPT : use_kept(&st);
+	if (i == KEPT && !sys_open(dir, O_PATH | O_DIRECTORY, 0, &fd)) {
+		if (!sys_fstat(fd, &st)) {
+			i = use_kept(&st); /* by a symbolic link */
+			i = i == KEPT ? keep(fd, &st) : i;
+		}
+		sys_close(fd);
+	}
+	return i == KEPT || !name_is_path(canonical) ? 0 : i + 1;
+}
+
+void name_drop_dir(unsigned use)
+{
+	if (!use || atomic_fetch_sub(&kept[use - 1].uses, 1) > 1)
 		return;
-	if (!sys_fstat(fd, &st) && !is_any_kept(&st)) /* by a symbolic link */
-		keep(fd, &st);
-	sys_close(fd);
+	unsigned i = use - 1;
+	int was = atomic_load(&kept[i].fd);
+	bool ours = is_kept(i, NULL);
+	if (was <= 0 || !atomic_compare_exchange_strong(&kept[i].fd, &was, CHANGING + 1))
+		return;
+	bool used = atomic_load(&kept[i].uses) > 0;
+	if (ours && !used)
+		sys_close(was - 1);
+	atomic_store(&kept[i].fd, used ? was : EMPTY + 1);
 }
 
 int name_unlink_kept(const char *canonical, dev_t dev, ino_t ino)

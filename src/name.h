@@ -26,9 +26,11 @@ int name_in(const char *dir, const char *name, char out[REGION_PATH]);
 /*
  * Keeps the directory of `canonical` within reach, whatever the process does to
  * its root; name_unlink_kept() unlinks from there. SHMB_EGONE: it is not that
- * file; EBADF: none of the kept directories has it.
+ * file; EBADF: none of the kept directories has it. What name_keep_dir() gives
+ * name_drop_dir() takes, or the directory's file system stays busy; 0: nothing.
  */
-void name_keep_dir(const char *canonical);
+unsigned name_keep_dir(const char *canonical);
+void name_drop_dir(unsigned use);
 int name_unlink_kept(const char *canonical, dev_t dev, ino_t ino);
 
 /*

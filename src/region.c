@@ -3,7 +3,7 @@
  *
  * A name appears complete or not at all: the object is made without it
  * (name.h), sized, formatted, its owner lease taken, and only then linked.
- * linkat() is the one point where racing creators are told apart.
+ * Naming it is the one point where racing creators are told apart.
  *
  * Ownership is the owner lease (lease.h) and nothing else. The sticky bit of
  * the object's mode says "to be removed when its owner is gone": set at
@@ -22,7 +22,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -335,7 +334,7 @@ void region_keep_descriptor(struct shmb_region *r, int fd)
 	(void)sys_dup(fd, FD_FLOOR, &r->fd); /* none under a low RLIMIT_NOFILE: the name does too */
 	sys_close(fd);
 	if (lease_held(&r->owner)) /* who is to unlink it needs its directory, whatever it does to its root */
-		name_keep_dir(r->name);
+		r->dir = name_keep_dir(r->name);
 }
 
 /* ---- owning -------------------------------------------------------------- */
@@ -379,6 +378,7 @@ int region_release(struct shmb_region *r)
 	int err = lease_held(&r->owner) ? unlink_own(r) : 0;
 	lease_drop(&r->owner);
 	lease_drop(&r->attached);
+	name_drop_dir(r->dir);
 	if (is_file(r, r->fd))
 		sys_close(r->fd);
 	free(r);
@@ -430,8 +430,8 @@ int shmb_region_own(shmb_region *r)
 			err = set_mortal(fd, true);
 		if (err)
 			lease_drop(&r->owner);
-		else
-			name_keep_dir(r->name);
+		else if (!r->dir)
+			r->dir = name_keep_dir(r->name);
 	}
 	sys_close(fd);
 	return err;

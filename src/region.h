@@ -18,6 +18,7 @@ struct shmb_region {
 	int fd; /* a convenience: used only while fstat says that it still is this file */
 	bool read_only;
 	enum shmb_how how;
+	unsigned dir; /* see name_keep_dir() */
 	struct lease owner;    /* held: this process owns the region */
 	struct lease attached; /* raw: others can tell that somebody is there */
 	struct shmb_region *next;

@@ -16,7 +16,7 @@ leave() {
 	local at
 	for at in "${mounts[@]}"; do umount "$at"; done
 	[ $pages = 0 ] || echo $(($(cat /proc/sys/vm/nr_hugepages) - pages)) >/proc/sys/vm/nr_hugepages
-	rm -rf "${mounts[@]}" "$work" "/dev/shm$prefix"*
+	rm -rf --one-file-system "$work" "/dev/shm$prefix"*
 }
 trap leave EXIT
 
@@ -132,6 +132,16 @@ if [ "$alone" ] && mounted "$work/tmpfs" -t tmpfs -o size=48m none; then
 	death_rows "$work/tmpfs" tmpfs
 	library_rows "$work/tmpfs" tmpfs
 	full_rows "$work/tmpfs" tmpfs
+	mount --bind "$work/tmpfs" "$work/plain"
+	coproc PEER { exec /usr/bin/python3 -c 'import shmbind, sys
+for opens in shmbind.Arena, shmbind.Region:
+    opens(sys.argv[1] + "/it", 1 << 20).close()
+print("closed", flush=True)
+sys.stdin.read()' "$work/plain"; }
+	read -r -u "${PEER[0]}" -t 60 word || word=nothing
+	verify "who has closed its regions does not keep the file system busy" eval '[ "$word" = closed ] && umount "$work/plain" 2>"$work/err"'
+	eval "exec ${PEER[1]}>&-"
+	wait $PEER_PID
 	mkdir "$work/tmpfs/jail"
 	"$tool" run --path "$work/tmpfs" --region feed --place all --size 16M -- /usr/bin/python3 -c 'import os, sys; os.chroot(sys.argv[1]); os.chdir("/")' "$work/tmpfs/jail"
 	(SHMBIND_PATH=$work/tmpfs SHMBIND_REGION=feed SHMBIND_PLACE=all SHMBIND_SIZE=16M LD_PRELOAD=$shim /usr/bin/python3 -c 'import os, sys; os.chroot(sys.argv[1])' "$work/tmpfs/jail")

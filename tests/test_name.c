@@ -101,14 +101,21 @@ START_TEST(what_is_kept_is_reached_by_another_path)
 	char moved[64];
 	struct stat st = made("kept");
 	ck_assert_int_eq(name_unlink_kept(in_dir("kept"), st.st_dev, st.st_ino), EBADF);
-	name_keep_dir(in_dir("kept"));
-	name_keep_dir(in_dir("kept"));
+	unsigned uses[] = {name_keep_dir(in_dir("kept")), name_keep_dir(in_dir("kept"))};
+	ck_assert_uint_ne(uses[0], 0);
+	ck_assert_uint_eq(uses[0], uses[1]);
+	name_drop_dir(uses[1]);
 	snprintf(moved, sizeof moved, "%s-moved", dir);
 	ck_assert_int_eq(rename(dir, moved), 0);
 	ck_assert_int_eq(name_unlink_kept(in_dir("kept"), st.st_dev, st.st_ino + 1), SHMB_EGONE);
 	ck_assert_int_eq(name_unlink_kept(in_dir("kept"), st.st_dev, st.st_ino), 0);
 	ck_assert_int_eq(rename(moved, dir), 0);
 	ck_assert(access(in_dir("kept"), F_OK) != 0);
+	st = made("kept");
+	name_drop_dir(uses[0]);
+	ck_assert_int_eq(name_unlink_kept(in_dir("kept"), st.st_dev, st.st_ino), EBADF);
+	ck_assert_int_eq(unlink(in_dir("kept")), 0);
+	ck_assert_uint_eq(name_keep_dir("/feed"), 0); /* the shm directory's stays */
 }
 END_TEST
 
@@ -116,13 +123,13 @@ END_TEST
 START_TEST(there_is_room_for_sixteen)
 {
 	struct stat st = made("first");
-	name_keep_dir(in_dir("first"));
+	(void)name_keep_dir(in_dir("first"));
 	for (unsigned i = 0; i < 20; i++) {
 		char other[REGION_PATH];
 		snprintf(other, sizeof other, "%s/%u", dir, i);
 		ck_assert_int_eq(mkdir(other, 0700), 0);
 		strcat(other, "/x");
-		name_keep_dir(other);
+		ck_assert_int_eq(name_keep_dir(other) != 0, i < 15);
 		*strrchr(other, '/') = 0;
 		ck_assert_int_eq(rmdir(other), 0);
 	}

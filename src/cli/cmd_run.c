@@ -19,7 +19,8 @@ static const struct {
 	const char *option, *key;
 	enum { VALUE, FLAG, FILE_OF } kind; /* takes a value, is 1, takes a file that the value is in */
 } options[] = {
-	{"--region", "SHMBIND_REGION", VALUE}, {"--path", "SHMBIND_PATH", VALUE}, {"--size", "SHMBIND_SIZE", VALUE},   {"--place", "SHMBIND_PLACE", VALUE},
+	{"--region", "SHMBIND_REGION", VALUE}, {"--path", "SHMBIND_PATH", VALUE},
+	{"--size", "SHMBIND_SIZE", VALUE},     {"--place", "SHMBIND_PLACE", VALUE},
 	{"--rules", "SHMBIND_PLACE", FILE_OF}, {"--exe", "SHMBIND_EXE", VALUE},     {"--fork", "SHMBIND_FORK", VALUE},
 	{"--full", "SHMBIND_FULL", VALUE},     {"--stats", "SHMBIND_STATS", VALUE}, {"--log", "SHMBIND_LOG", VALUE},
 	{"--keep", "SHMBIND_KEEP", FLAG},      {"--dry-run", "SHMBIND_DRYRUN", FLAG}, {"--harden", "SHMBIND_HARDEN", FLAG},

@@ -124,13 +124,22 @@ static void arena_there(void)
 	(void)shmb_arena_close(a);
 }
 
+/* Beyond the shm directory, which is this process's alone, nothing is made or removed. */
+static bool leads_elsewhere(const char *name)
+{
+	return *name == '/' && strchr(name + 1, '/') && strncmp(name, "/dev/shm/", 9) != 0;
+}
+
 static void try_name(const char *name)
 {
+	if (leads_elsewhere(name))
+		return;
 	shmb_options opt = {.size = 4096, .flags = SHMB_CREATE_ONLY};
 	shmb_region *r;
 	shmb_info info;
 	int err = shmb_region_open(name, &opt, &r);
-	if (err && err != EINVAL && err != EEXIST)
+	bool deeper = name[0] == '/' && strchr(name + 1, '/'); /* of which directories there are none, or too long */
+	if (err && err != EINVAL && err != EEXIST && !(deeper && (err == ENOENT || err == ENOTDIR || err == ENAMETOOLONG)))
 		find("%s: %s", name, shmb_strerror(err));
 	if (err)
 		return;
@@ -162,6 +171,17 @@ static size_t written(char *text, size_t room)
 	return n > 0 ? (size_t)n : 0;
 }
 
+static bool argument_elsewhere(char *const *argv)
+{
+	for (; *argv; argv++) {
+		bool option = !strncmp(*argv, "--path", 6);
+		const char *value = strncmp(*argv, "--path=", 7) ? option && argv[1] ? argv[1] : *argv : *argv + 7;
+		if (leads_elsewhere(value) || (option && *value == '/' && strcmp(value, "/dev/shm") && strcmp(value, "/dev/shm/")))
+			return true;
+	}
+	return false;
+}
+
 static void try_arguments(char *text)
 {
 	static char out[1 << 16];
@@ -170,6 +190,8 @@ static void try_arguments(char *text)
 	for (char *s; argc <= ARGS && (s = strsep(&rest, "\1"));)
 		argv[argc++] = s;
 	argv[argc] = NULL;
+	if (argument_elsewhere(argv))
+		return;
 	arena_there();
 	dup2(null_fd, STDERR_FILENO);
 	int code = shmbind_main(argc, argv);
