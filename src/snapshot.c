@@ -17,6 +17,7 @@
 #include "arena.h"
 #include "freeze.h"
 #include "preload_api.h"
+#include "shadow.h"
 #include "sys.h"
 #include "window.h"
 
@@ -422,6 +423,7 @@ static int pack_take(struct copier *c, struct snapshot *s)
 int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment)
 {
 	struct copier c = {.a = a};
+	shadow_leave_all(a); /* free blocks are copied with the rest */
 	source_open(&c);
 	int err = mirror_take(&c, a, s, moment);
 	s->packed = err != 0;
