@@ -17,6 +17,9 @@ FUZZ ?=
 WERROR ?=
 V ?=
 
+# SAN=valgrind is no sanitizer: it tells valgrind of the blocks (src/shadow.c).
+SANITIZE := $(filter-out valgrind,$(SAN))
+
 BUILD := build$(if $(SAN),-$(SAN))$(if $(DEBUG),-debug)$(if $(FUZZ),-fuzz)
 # jemalloc is the same for every kind of build.
 JE := build/jemalloc
@@ -25,9 +28,10 @@ JE_LIB := $(JE)/lib/libjemalloc_pic.a
 WARN := -Wall -Wextra -Wundef -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
 CFLAGS ?= $(if $(DEBUG),-O0,-O2) -g
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -fdata-sections -pthread $(WARN) $(if $(WERROR),-Werror) \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
+	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
+	$(if $(filter valgrind,$(SAN)),-DSHMB_VALGRIND -fno-omit-frame-pointer) \
 	$(if $(FUZZ),$(FUZZ_CFLAGS)) $(if $(DEBUG),-DSHMB_DEBUG) -Iinclude -MMD -MP $(CFLAGS)
-ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN)) -Wl,-z,now -Wl,-z,relro $(LDFLAGS)
+ALL_LDFLAGS = -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -Wl,-z,now -Wl,-z,relro $(LDFLAGS)
 # FUZZ=1 is for `make fuzz` alone: clang, its coverage and its sanitizers.
 FUZZ_SANITIZERS := -fsanitize=fuzzer,address,undefined
 FUZZ_CFLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -39,7 +43,7 @@ say = @$(if $(V),:,printf '  %-5s %s\n')
 LAYER_0 := error sys class once probe
 LAYER_1 := name extent rule layout blockmap hint lease window type
 LAYER_2 := region reaper raw sound format
-LAYER_3 := arena slot lock span page
+LAYER_3 := arena shadow slot lock span page
 LAYER_4 := engine orphan ref misuse canary tally admit
 LAYER_5 := context depot magazine boxes directory recover evict tenure rules harden
 LAYER_6 := large heap follow box handle freeze snapshot absent zero

@@ -86,6 +86,11 @@ struct shmb_arena {
 	_Atomic bool receiving;        /* a thread takes from the inbox: see magazine.c */
 	_Atomic bool collecting;       /* a thread frees strays: see orphan.c */
 	_Atomic uint32_t rules_followed; /* preload: generation of the rules that this process follows; 0: it follows none */
+	struct {
+		_Atomic bool shared;     /* another process was attached, at some time */
+		_Atomic uint64_t ready;  /* units that had tables when last looked at */
+		_Atomic uint64_t *known; /* a bit a grain: valgrind knows of a block that starts there */
+	} shadow;                      /* for shadow.c, in the builds that have it */
 	_Atomic uint64_t returns;      /* counts what may end a shortage: see heap.c */
 	_Atomic uint64_t shortage_returns, shortage_ns; /* as they were when memory last ran out */
 };
@@ -111,10 +116,18 @@ static inline uint32_t threads_ready(const struct shmb_arena *a) { return ready_
 static inline uint32_t boxes_ready(const struct shmb_arena *a) { return ready_count(&a->hdr->boxes_ready, BOXES); }
 static inline uint32_t slots_high(const struct shmb_arena *a) { return ready_count(&a->hdr->slots_high, SLOTS); }
 
+#ifdef SHMB_VALGRIND
+void shadow_ready(const struct shmb_arena *a, uint64_t units); /* who goes on to read what they have is let in */
+#else
+#define shadow_ready(a, units) ((void)0)
+#endif
+
 static inline uint64_t units_ready(const struct shmb_arena *a)
 {
 	uint64_t n = atomic_load_explicit(&a->hdr->units_ready, memory_order_acquire);
-	return n < a->lay.units ? n : a->lay.units;
+	n = n < a->lay.units ? n : a->lay.units;
+	shadow_ready(a, n);
+	return n;
 }
 
 #endif

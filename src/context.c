@@ -18,6 +18,7 @@
 #include "error.h"
 #include "magazine.h"
 #include "once.h"
+#include "shadow.h"
 #include "sys.h"
 #include "tenure.h"
 
@@ -202,6 +203,7 @@ struct entered context_enter(struct shmb_arena *a)
 	if (e.before == &context_busy || context_is_of(e.before, NULL))
 		return e;
 	context_set(&context_busy);
+	shadow_note(a);
 	if (enter_by_record(a, &e))
 		return e;
 	e.how = ENTRY_BARE;

@@ -12,6 +12,7 @@
 #include "error.h"
 #include "lock.h"
 #include "page.h"
+#include "shadow.h"
 #include "sys.h"
 
 enum { DEPOT_BYTES = 512 * 1024, DEPOT_TRIES = 64, NEAR = 8 };
@@ -147,6 +148,7 @@ bool depot_push(struct shmb_arena *a, struct mag_shm *m, uint32_t limit)
 	struct depot_shm *d = &a->depots[m->class];
 	if (depot_count(d) >= limit || !depot_lock(a, m->class))
 		return false;
+	shadow_give(a, m);
 	uint32_t n = depot_count(d);
 	if (n < limit) {
 		store(&d->cells[n], cell_make(mag_number(a, m), (uint32_t)(atomic_load(&m->holder) >> 32) + 1));

@@ -22,6 +22,7 @@
 #include "error.h"
 #include "lease.h"
 #include "page.h"
+#include "shadow.h"
 #include "sys.h"
 
 #include <stdio.h>
@@ -73,8 +74,10 @@ static void *hook_alloc(extent_hooks_t *hooks, void *new_addr, size_t size, size
 		return NULL;
 	unsigned pages = align > PAGE ? (unsigned)(align / PAGE) : 1;
 	void *p = page_take(e->arena, (unsigned)(size / PAGE), pages);
-	if (p && *zero)
+	if (p && *zero) {
+		shadow_leave(e->arena, p, size);
 		memset(p, 0, size);
+	}
 	*commit = true;
 	return p;
 }
@@ -87,6 +90,7 @@ static bool hook_dalloc(extent_hooks_t *hooks, void *addr, size_t size, bool com
 		return HOOK_OK;
 	if (!engine_serves(e))
 		return HOOK_REFUSED;
+	shadow_leave(e->arena, addr, size);
 	page_return(e->arena, addr, (unsigned)(size / PAGE));
 	return HOOK_OK;
 }

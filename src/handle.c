@@ -16,6 +16,7 @@
 #include "once.h"
 #include "page.h"
 #include "preload_api.h"
+#include "shadow.h"
 #include "slot.h"
 #include "sys.h"
 #include "tenure.h"
@@ -45,8 +46,10 @@ static void fork_done(void)
 static void fork_child(void)
 {
 	for (unsigned i = 0; i < handles_used; i++)
-		if (arenas[i].region)
+		if (arenas[i].region) {
+			shadow_leave_all(&arenas[i]);
 			tenure_forget(&arenas[i]);
+		}
 	context_forget();
 	fork_done();
 }
@@ -139,6 +142,8 @@ static int attach(struct shmb_arena *a, int fd, const shmb_options *opt)
 	a->stock_bytes = STOCK_BYTES;
 	if (!err && !a->region->read_only)
 		err = tenure_begin(a, fd, a->region->how != SHMB_CREATED);
+	if (!err)
+		shadow_open(a);
 	if (!err && lease_held(&a->region->owner))
 		atomic_store(&a->hdr->owner_pid, (uint32_t)sys_pid());
 	if (!err && opt && (opt->flags & SHMB_REAPER) && lease_held(&a->region->owner))
@@ -150,6 +155,7 @@ static void unmap(struct shmb_arena *a)
 {
 	if (!a->map)
 		return;
+	shadow_close(a);
 	window_set(a->map, a->lay.size, NULL);
 	(void)sys_unmap(a->map, a->lay.size);
 	a->map = NULL;

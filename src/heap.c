@@ -28,6 +28,7 @@
 #include "preload_api.h"
 #include "probe.h"
 #include "recover.h"
+#include "shadow.h"
 #include "span.h"
 #include "sys.h"
 #include "tally.h"
@@ -122,8 +123,10 @@ static hot_path bool free_hot(struct shmb_arena *a, struct thread_shm *r, const 
 	struct mag_shm *m = loaded(a, r, live);
 	uint32_t n = mag_count(m);
 	bool room = n < m->rounds;
-	if (likely(room))
+	if (likely(room)) {
+		shadow_free(a, block_addr(a, grain), class_size((unsigned)live - LIVE_0), true);
 		push(m, n, blocks, grain, live);
+	}
 	context_mark(r, a);
 	return room;
 }
@@ -134,6 +137,7 @@ void *shmb_malloc(shmb_arena *a, size_t size)
 	if (likely(context_is_of(r, a)) && likely(size <= CLASS_MAX_SIZE)) {
 		void *p;
 		if (likely(malloc_hot(a, r, class_table[(size + (GRAIN - 1)) >> GRAIN_SHIFT], &p))) {
+			shadow_issue(a, p, size);
 			PROBE2(malloc, p, size);
 			return p;
 		}
@@ -167,6 +171,7 @@ static hot_path bool place_hot(size_t size, void **p)
 	struct thread_shm *r = context_get();
 	if (!live || unlikely(!context_is_of(r, a)) || unlikely(!malloc_hot(a, r, live, p)))
 		return false;
+	shadow_issue(a, *p, size);
 	r->hits[live - LIVE_0]++;
 	PROBE2(malloc, *p, size);
 	return true;
@@ -367,6 +372,7 @@ static void *alloc(struct shmb_arena *a, const struct request *r, bool *zeroed)
 	errno = saved;
 	if (!p)
 		return alloc_refused(a);
+	shadow_issue(a, p, r->size);
 	PROBE2(malloc, p, r->size);
 	return p;
 }
@@ -394,6 +400,8 @@ void *shmb_calloc(shmb_arena *a, size_t n, size_t size)
 		p = shmb_malloc(a, bytes);
 	else
 		p = alloc(a, &large, &zeroed);
+	if (zeroed)
+		shadow_usable(a, p, bytes);
 	return p && !zeroed ? memset(p, 0, bytes) : p;
 }
 
@@ -440,13 +448,16 @@ static void small_free(struct shmb_arena *a, uint32_t grain, unsigned class)
 	if (e.how == ENTRY_CONTEXT)
 		m = a->guard ? harden_spill(e.context, class) : magazine_spill(e.context, class);
 	if (m) {
+		shadow_free(a, block_addr(a, grain), class_size(class), true);
 		push(m, mag_count(m), a->blocks, grain, block_make(BLOCK_LIVE, class));
 	} else if (e.how != ENTRY_NESTED && page_unit_mine(a, unit, span_get(a, unit))) {
 		tally_leave_one(a, grain, class);
+		shadow_free(a, block_addr(a, grain), class_size(class), true);
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
 		engine_free(a, NO_THREAD, class, grain);
 	} else {
 		tally_leave_one(a, grain, class);
+		shadow_free(a, block_addr(a, grain), class_size(class), false);
 		block_stray(a, grain);
 	}
 	context_leave(&e);
@@ -499,6 +510,7 @@ size_t shmb_usable_size(shmb_arena *a, const void *p)
 	if (!p)
 		return 0;
 	struct misuse_seen seen = misuse_check_live("shmb_usable_size", a, p);
+	shadow_usable(a, p, misuse_seen_size(&seen));
 	return usable("shmb_usable_size", a, &seen);
 }
 
@@ -511,6 +523,8 @@ static bool resize_small(struct shmb_arena *a, const struct misuse_seen *s, size
 		canary_fill(a, s->off, have, size - a->guard);
 		canary_set(a, s->off, have, size - a->guard);
 	}
+	if (stays)
+		shadow_resize(a, a->data + s->off, have, have, size);
 	return stays;
 }
 
@@ -541,6 +555,7 @@ void *shmb_realloc(shmb_arena *a, void *p, size_t size)
 	if (!q)
 		return NULL;
 	size_t have = usable("shmb_realloc", a, &seen);
+	shadow_usable(a, p, misuse_seen_size(&seen));
 	memcpy(q, p, have < size ? have : size);
 	shmb_free(a, p);
 	return q;

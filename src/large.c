@@ -10,6 +10,7 @@
 #include "canary.h"
 #include "error.h"
 #include "misuse.h"
+#include "shadow.h"
 #include "span.h"
 #include "tally.h"
 
@@ -94,6 +95,7 @@ void large_free(struct shmb_arena *a, void *p, span_t w, _Atomic uint64_t *where
 		misuse_report("shmb_free", a, p, "the words of its units were overwritten");
 	if (a->guard)
 		memset(p, JUNK, n << UNIT_SHIFT);
+	shadow_free(a, p, n << UNIT_SHIFT, false);
 	span_return(a, unit, n);
 }
 
@@ -130,6 +132,7 @@ bool large_resize(struct shmb_arena *a, void *p, span_t w, size_t size)
 	if (want != have && !head_change(a, unit, w, want))
 		misuse_report("shmb_realloc", a, p, "freed meanwhile");
 	tally_resize_large(a, unit, have, want);
+	shadow_resize(a, p, have << UNIT_SHIFT, want << UNIT_SHIFT, size);
 	if (want < have && cont_seize(a, unit, want, have) != have)
 		misuse_report("shmb_realloc", a, p, "the words of its units were overwritten");
 	if (want < have)

@@ -27,6 +27,7 @@
 #include "error.h"
 #include "orphan.h"
 #include "page.h"
+#include "shadow.h"
 #include "slot.h"
 #include "sys.h"
 #include "tally.h"
@@ -96,6 +97,7 @@ static bool inbox_post(struct shmb_arena *a, holder_t to, struct mag_shm *m)
 {
 	if (!(to & HOLD) || !holder_current(a, to))
 		return false;
+	shadow_give(a, m);
 	struct slot_shm *s = &a->slots[holder_slot(to)];
 	for (unsigned i = 0; i < INBOX_CELLS; i++) {
 		uint32_t empty = 0;
@@ -214,6 +216,8 @@ static bool flush_down(struct tctx *t, struct mag_shm *m, uint32_t keep)
 			continue;
 		}
 		bool mine = page_unit_mine(a, unit, w);
+		if (!mine)
+			shadow_leave(a, a->data + ((uint64_t)grain << GRAIN_SHIFT), class_size(m->class));
 		if (!mine && !orphan_adopt(a, unit, w))
 			return false;
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
@@ -256,7 +260,11 @@ struct mag_shm *magazine_find(struct tctx *t, unsigned class)
 	struct mag_shm *m = inbox_receive(t, (int)class);
 	if (!m && !t->arena->guard)
 		m = stock_pop(t, class);
-	return m ? m : depot_pop(t, class, true);
+	if (!m)
+		m = depot_pop(t, class, true);
+	if (m)
+		shadow_take(t->arena, m);
+	return m;
 }
 
 /* Adds blocks to the thread's loaded magazine: orphaned ones first, then new ones. */
@@ -267,6 +275,7 @@ bool magazine_fill(struct tctx *t, struct mag_shm *m, unsigned class)
 	if (want > m->rounds)
 		want = m->rounds;
 	if (orphan_pending(a) && orphan_collect(a, m, class)) {
+		shadow_take(a, m);
 		tally_enter(a, class, mag_count(m) - had);
 		return true;
 	}
@@ -278,6 +287,7 @@ bool magazine_fill(struct tctx *t, struct mag_shm *m, unsigned class)
 		block_set(a->blocks, grain, block_make(BLOCK_CACHED, class));
 	}
 	tally_enter(a, class, n - had);
+	shadow_take(a, m);
 	t->batch[class] = (uint8_t)(want * 2 < MAG_ROUNDS ? want * 2 : MAG_ROUNDS);
 	return n > 0;
 }

@@ -5,6 +5,7 @@
 #include "ref.h"
 
 #include "canary.h"
+#include "shadow.h"
 
 static bool find_small(const struct shmb_arena *a, uint64_t off, struct block_view *out)
 {
@@ -49,6 +50,7 @@ void *shmb_deref(const shmb_arena *a, shmb_ref ref, size_t len)
 	uint64_t off = ref - a->lay.data;
 	if (ref < a->lay.data || off >= a->lay.units << UNIT_SHIFT || !ref_find(a, off, &b))
 		return NULL;
+	shadow_reach(a, a->data + b.start, b.size);
 	uint64_t most = a->guard ? canary_usable(a, b.start, b.size) : b.size;
 	return off - b.start <= most && len <= most - (off - b.start) ? a->data + off : NULL;
 }

@@ -18,6 +18,7 @@
 #include "freeze.h"
 #include "lease.h"
 #include "preload_api.h"
+#include "shadow.h"
 #include "sys.h"
 #include "window.h"
 
@@ -440,6 +441,7 @@ int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment)
 	s->nothing = nothing_lives(&c);
 	if (s->nothing)
 		return 0;
+	shadow_leave_all(a); /* free blocks are copied with the rest */
 	source_open(&c);
 	int err = mirror_take(&c, a, s, moment);
 	s->packed = err != 0;

@@ -23,6 +23,7 @@
 
 #include "error.h"
 #include "probe.h"
+#include "shadow.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -47,8 +48,10 @@ static bool tables_ready(struct shmb_arena *a, uint64_t end)
 {
 	uint64_t from = atomic_load(&a->hdr->units_ready);
 	uint64_t to = round_up(end, CHUNK_UNITS);
-	if (end <= from)
+	if (end <= from) {
+		shadow_note(a);
 		return true;
+	}
 	if (commit_table(a, a->lay.spans, from * sizeof(span_t), to * sizeof(span_t)) ||
 	    commit_table(a, a->lay.used_bits, from / 8, to / 8) ||
 	    commit_table(a, a->lay.dirty_bits, from / 8, to / 8) ||
@@ -59,6 +62,7 @@ static bool tables_ready(struct shmb_arena *a, uint64_t end)
 		return false;
 	while (from < to && !atomic_compare_exchange_weak(&a->hdr->units_ready, &from, to))
 		;
+	shadow_note(a);
 	return true;
 }
 

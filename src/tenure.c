@@ -16,6 +16,7 @@
 #include "lock.h"
 #include "page.h"
 #include "recover.h"
+#include "shadow.h"
 #include "slot.h"
 #include "sys.h"
 
@@ -127,6 +128,7 @@ static void hold_renew(struct shmb_arena *a)
 	setup_lock();
 	holder_t now = slot_hold(a, holder_slot(atomic_load(&a->holder)));
 	if (atomic_load(&a->hold) != now) {
+		shadow_leave_all(a);
 		engine_renew(a, now);
 		page_heap_renew(a);
 		atomic_store(&a->parked, NULL);

@@ -1,6 +1,7 @@
 /* zero.c - zeros in a region's memory, for what a program asks of the kernel. See preload_api.h. */
 #include "arena.h"
 #include "preload_api.h"
+#include "shadow.h"
 #include "sys.h"
 #include "window.h"
 
@@ -66,6 +67,8 @@ bool preload_zero(void *p, size_t len)
 	uint64_t from = (char *)p > a->data ? (uint64_t)((char *)p - a->data) : 0;
 	uint64_t end = least((uint64_t)((char *)p + len - a->data), units_ready(a) << UNIT_SHIFT);
 	bool done = true;
+	if (from < end)
+		shadow_leave(a, a->data + from, end - from);
 	while (from < end && done) {
 		uint64_t to = from;
 		while (to < end && in_use(a, to >> UNIT_SHIFT))
