@@ -100,7 +100,7 @@ static pid_t rules_setter(unsigned which)
 static uint64_t rules_off(void)
 {
 	struct view v;
-	int err = view_open_name(&v, arena_name, true);
+	int err = view_open_name(&v, arena_name);
 	if (err)
 		fail("a view: %s", shmb_strerror(err));
 	uint64_t off = ruling_sums_off(&v);

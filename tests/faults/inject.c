@@ -347,7 +347,11 @@ int faults_je_madvise(void *at, size_t len, int advice)
 long faults_je_syscall(long number, ...)
 {
 	ARGS(a, number);
-	return fault(JE_SYSCALL) ? -1 : __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	int err = fault(JE_SYSCALL);
+	long r = err && number != SYS_close ? -1 : __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (err)
+		errno = err;
+	return err ? -1 : r;
 }
 /*
  * Not made to fail: jemalloc aborts then. It can, for a thread's first
