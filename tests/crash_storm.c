@@ -51,6 +51,7 @@ enum {
 	CHECK = 100,
 	ROUND = 500,
 	HANG_S = 10,
+	AWAY_MS = 1000,
 	SIZE_MAX_KIB = 200
 };
 #define CAPACITY ((size_t)2 << 30)
@@ -175,10 +176,12 @@ static void spawn(unsigned i)
 
 static bool counts(unsigned i) { return st.pids[i] && !(i == EXTRA && st.stopped); }
 
-/* Has every thread moved lately? */
+/* Has every thread moved lately? The time when nobody looked is not counted: this process waited, or the machine stood. */
 static void watch(void)
 {
-	uint64_t now = now_ms();
+	static uint64_t last;
+	uint64_t now = now_ms(), away = last && now - last > AWAY_MS ? now - last : 0;
+	last = now;
 	for (unsigned i = 0; i <= WORKERS; i++) {
 		for (unsigned l = 0; l < LANES; l++) {
 			uint64_t ops = atomic_load(&sh->lanes[i][l].ops);
@@ -186,6 +189,7 @@ static void watch(void)
 				st.seen[i][l] = ops;
 				st.since[i][l] = now;
 			}
+			st.since[i][l] += away;
 			uint64_t still = now > st.since[i][l] ? now - st.since[i][l] : 0;
 			if (still > st.longest_ms)
 				st.longest_ms = still;
@@ -378,7 +382,7 @@ static void take_back(_Atomic uint64_t *cells, unsigned n)
 
 static void account_rules(void)
 {
-	uint64_t off = rules_off();
+	uint64_t off = rules_off(); /* nothing lives, nor lies in a cache */
 	if (off > (st.kills + st.changes) * OFF_MOST)
 		give_up("after %lu changes the rules' sums are off by %lu", (unsigned long)st.changes, (unsigned long)off);
 	printf("  %lu changes of the rules, whose sums are off by %lu KiB\n", (unsigned long)st.changes,
