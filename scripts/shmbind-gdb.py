@@ -30,7 +30,7 @@ class Region:
         self.inode = inode or (int(unnamed[1]) if unnamed else None)
         self.path = self.named()
         name = os.path.basename(self.path or self.base)
-        self.name = "/" + name if self.base.startswith(SHM) else os.path.join(os.path.dirname(self.base), name)
+        self.name = "/" + name if os.path.dirname(self.base) + "/" == SHM else os.path.join(os.path.dirname(self.base), name)
 
     def named(self):
         """The path that leads to it now, or None."""

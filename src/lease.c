@@ -79,6 +79,18 @@ void lease_unguard(void)
 
 /* ---- taking ------------------------------------------------------------------------ */
 
+/*
+ * Some file systems map another's file in place of theirs (overlayfs), so that
+ * the lock went with the descriptor. fd: another description of the file.
+ */
+static int outlives_descriptor(int fd, uint64_t byte, struct lease *l)
+{
+	if (lease_probe(fd, byte, 1) != LIVE_NO)
+		return 0;
+	lease_drop(l);
+	return EOPNOTSUPP;
+}
+
 /* Pins the description behind `fd` with a page and closes the descriptor. */
 static int lease_pin(int fd, struct lease *out)
 {
@@ -113,7 +125,7 @@ static int take_first(int own, uint64_t first, uint64_t n, uint64_t *which)
 	int err = EAGAIN;
 	for (uint64_t i = 0; i < n && (err == EAGAIN || err == EACCES); i++) {
 		err = sys_lock(own, F_WRLCK, first + i, false);
-		if (!err && which)
+		if (!err)
 			*which = i;
 	}
 	return err == EACCES ? EAGAIN : err;
@@ -129,14 +141,19 @@ static int take_owner(int own)
 
 int lease_take(int fd, const char *path, uint64_t first, uint64_t n, struct lease *out, uint64_t *which)
 {
+	uint64_t taken = 0;
 	int own, err = lease_guard();
 	if (err)
 		return err;
 	err = sys_reopen(fd, path, O_RDWR, &own);
 	if (!err) {
-		err = take_first(own, first, n, which);
+		err = take_first(own, first, n, &taken);
 		err = pin_or_close(err, own, out);
 	}
+	if (!err)
+		err = outlives_descriptor(fd, first + taken, out);
+	if (!err && which)
+		*which = taken;
 	lease_unguard();
 	return err;
 }
@@ -151,6 +168,8 @@ int lease_take_owner(int fd, const char *path, struct lease *out)
 		err = take_owner(own);
 		err = pin_or_close(err, own, out);
 	}
+	if (!err)
+		err = outlives_descriptor(fd, LEASE_OWNER, out);
 	lease_unguard();
 	return err;
 }
@@ -165,6 +184,8 @@ int lease_share(int fd, uint64_t byte, struct lease *out)
 		err = sys_lock(own, F_RDLCK, byte, false);
 		err = pin_or_close(err, own, out);
 	}
+	if (!err)
+		err = outlives_descriptor(fd, byte, out);
 	lease_unguard();
 	return err;
 }

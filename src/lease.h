@@ -47,7 +47,8 @@ void lease_unguard(void);
 
 /*
  * Takes the first free byte of [first, first + n) of the file behind `fd`.
- * path, or NULL: where it may be found. EAGAIN: all are held.
+ * path, or NULL: where it may be found. EAGAIN: all are held. EOPNOTSUPP: on
+ * this file system a mapping does not keep a lock.
  */
 int lease_take(int fd, const char *path, uint64_t first, uint64_t n, struct lease *out, uint64_t *which);
 

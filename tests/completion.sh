@@ -10,8 +10,8 @@ region=${prefix}complete
 "$tool" run --region "$region" --place all --keep --log 0 -- sh -c true || wrong "no region was made"
 ref=$("$tool" blocks "$region" --json | jq -r 'first(.blocks[] | select(.state == "live")).ref') # a multiple of 16
 : >"$work/afile"
-mkdir "$work/there"
-"$tool" run --region /feed --path "$work/there" --place all --keep --log 0 -- sh -c true
+mkdir "/dev/shm${prefix}there"
+"$tool" run --region /feed --path "/dev/shm${prefix}there" --place all --keep --log 0 -- sh -c true
 
 # start_of WORD LIST: a letter less than it, or all of it where that is another's start, too, or none
 start_of() {
@@ -50,7 +50,7 @@ wants() {
 		shmbind rm $region ${region%????}|shmbind rm $region $region 
 		shmbind cat $region ${ref%?}|shmbind cat $region $ref
 		shmbind ls /|shmbind ls /
-		shmbind check --path $work/there /fe|shmbind check --path $work/there /feed
+		shmbind check --path /dev/shm${prefix}there /fe|shmbind check --path /dev/shm${prefix}there /feed
 	ROWS
 }
 
@@ -63,7 +63,7 @@ in_shell() { # in_shell SHELL
 		return
 	fi
 	wants >"$work/wants"
-	echo "shmbind run --path $work/the|shmbind run --path $work/there$slash" >>"$work/wants"
+	echo "shmbind run --path /dev/shm${prefix}the|shmbind run --path /dev/shm${prefix}there$slash" >>"$work/wants"
 	[ "$(wc -l <"$work/wants")" -gt 40 ] || wrong "only $(wc -l <"$work/wants") lines to type"
 	sed 's/|.*//' "$work/wants" | timeout 300 /usr/bin/python3 tests/helpers/completion.py "$1" "$work/fifo" >"$work/got" 2>"$work/err" ||
 		wrong "$1: $(cat "$work/err")"

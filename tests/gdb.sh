@@ -76,8 +76,8 @@ else
 fi
 verify "  and the program ends as it would" has 'exited normally'
 
-mkdir "$work/there"
-shm=$name name=$work/there/arena
+mkdir /dev/shm${prefix}there
+shm=$name name=/dev/shm${prefix}there/arena
 debug quit -ex shmbind -ex 'shmbind block text' -ex "shmbind check $name" -ex kill
 verify "an arena of another directory, by its path" \
 	eval 'has "^0x[0-9a-f]+-0x[0-9a-f]+ $name: arena, 5120 bytes live" && has ": byte 0 of a live block of 5120 bytes, $name ref" && has "^clean: live 5\.0 KiB "'

@@ -52,6 +52,7 @@ for v in '' 2 yes -1; do bad SHMBIND_KEEP "$v"; done
 for v in '' 2 yes -1; do bad SHMBIND_DRYRUN "$v"; done
 for v in '' 2 yes -1; do bad SHMBIND_HARDEN "$v"; done
 bad SHMBIND_STATS ''
+for v in '' / // fabric ./fabric ../fabric /no/such/directory /dev/null /dev/null/feed; do bad SHMBIND_PATH "$v"; done
 bad SHMBIND_RUN 12345678901234567890123456789012
 for v in '' / . .. /a/b a/b "$long_name"; do bad SHMBIND_REGION "$v" "$(printf '%.100s' "$v")"; done
 for k in SHMBIND_ SHMBIND_DRYRUNS SHMBIND_DRY_RUN SHMBIND_PLACES SHMBIND_Size SHMBIND_X_Y; do bad $k 1; done
