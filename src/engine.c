@@ -138,15 +138,36 @@ extern void je_jemalloc_postfork_child(void);
 static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER; /* a fork keeps out of it */
 static _Atomic bool started;
 
+bool engine_started(void)
+{
+	return atomic_load_explicit(&started, memory_order_acquire);
+}
+
+/* Where jemalloc finds no memory while it is set up, it ends the process: is there what it will ask for? */
+static bool start_possible(void)
+{
+	enum { BYTES = 16 << 20, MAPPINGS = 8 };
+	void *trial;
+	if (sys_map(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &trial))
+		return false;
+	int err = 0;
+	for (unsigned i = 1; i < MAPPINGS && !err; i += 2)
+		err = sys_protect((char *)trial + i * PAGE, PAGE, PROT_NONE);
+	(void)sys_unmap(trial, BYTES); /* refused: it is but addresses */
+	return !err;
+}
+
 static bool engine_start(void)
 {
-	if (likely(atomic_load_explicit(&started, memory_order_acquire)))
+	if (likely(engine_started()))
 		return true;
 	pthread_mutex_lock(&starting);
-	volatile size_t asked = shmb_je_nallocx(1, 0); /* 0: there is no memory for it yet. Declared to be pure, hence volatile */
-	atomic_store(&started, asked != 0);
+	if (!engine_started() && start_possible()) {
+		volatile size_t asked = shmb_je_nallocx(1, 0); /* declared to be pure: left out if nobody wants to know */
+		atomic_store(&started, asked != 0);
+	}
 	pthread_mutex_unlock(&starting);
-	return atomic_load(&started);
+	return engine_started();
 }
 
 static void fork_prepare(void)
@@ -154,7 +175,7 @@ static void fork_prepare(void)
 	if (forks_alone)
 		return;
 	pthread_mutex_lock(&starting);
-	if (atomic_load(&started))
+	if (engine_started())
 		je_jemalloc_prefork();
 }
 
@@ -162,7 +183,7 @@ static void fork_parent(void)
 {
 	if (forks_alone)
 		return;
-	if (atomic_load(&started))
+	if (engine_started())
 		je_jemalloc_postfork_parent();
 	pthread_mutex_unlock(&starting);
 }
@@ -171,7 +192,7 @@ static void fork_child(void)
 {
 	if (forks_alone)
 		return;
-	if (atomic_load(&started))
+	if (engine_started())
 		je_jemalloc_postfork_child();
 	pthread_mutex_unlock(&starting);
 }

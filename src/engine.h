@@ -14,6 +14,9 @@ enum { ENGINE_SHARDS = 8 }; /* jemalloc arenas a process uses for one of ours, a
 /* Once: registers fork handlers, to be called before any are registered that take locks under which the engine is called. */
 int engine_setup(void);
 
+/* Has this process's jemalloc been set up? Before, the engine makes sure that it can be. */
+bool engine_started(void);
+
 /* Forgets the spans and destroys the jemalloc arenas. In a forked child only the former. */
 void engine_close(struct shmb_arena *a);
 

@@ -1,6 +1,8 @@
 /* inject.c - the calls that the library makes, on their way. See inject.h. */
 #include "inject.h"
 
+#include "engine.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -332,22 +334,28 @@ int faults_je_madvise(void *at, size_t len, int advice);
 long faults_je_syscall(long number, ...);
 int faults_je_pthread_setspecific(pthread_key_t key, const void *value);
 
+/* Not while it is set up, where it would end the process: the engine sees to it before that there is memory. */
+static int je_fault(enum kind kind)
+{
+	return engine_started() ? fault(kind) : 0;
+}
+
 void *faults_je_mmap(void *at, size_t len, int prot, int flags, int fd, off_t off)
 {
-	return fault(JE_MMAP) ? MAP_FAILED : __real_mmap(at, len, prot, flags, fd, off);
+	return je_fault(JE_MMAP) ? MAP_FAILED : __real_mmap(at, len, prot, flags, fd, off);
 }
 int faults_je_munmap(void *at, size_t len)
 {
-	return fault(JE_MUNMAP) ? -1 : __real_munmap(at, len);
+	return je_fault(JE_MUNMAP) ? -1 : __real_munmap(at, len);
 }
 int faults_je_madvise(void *at, size_t len, int advice)
 {
-	return fault(JE_MADVISE) ? -1 : madvise(at, len, advice);
+	return je_fault(JE_MADVISE) ? -1 : madvise(at, len, advice);
 }
 long faults_je_syscall(long number, ...)
 {
 	ARGS(a, number);
-	int err = fault(JE_SYSCALL);
+	int err = je_fault(JE_SYSCALL);
 	long r = err && number != SYS_close ? -1 : __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 	if (err)
 		errno = err;
