@@ -9,6 +9,7 @@
 #   deps.sh mpi      what `make all` and examples/mpi_window.c need
 #   deps.sh deb      that, and what builds and checks the Debian packages
 #   deps.sh fuzz     what `make fuzz` needs
+#   deps.sh valgrind  what the tests need, and valgrind with its headers
 #   deps.sh bench    what the tests need, and the allocators `make bench` compares with
 set -eu
 
@@ -108,6 +109,10 @@ fuzz() {
 	need clang clang
 	need_file libclang-rt-dev
 }
+valgrind() {
+	tests
+	need_file valgrind
+}
 bench() {
 	tests
 	need_file libjemalloc2
@@ -126,8 +131,9 @@ newcomer) newcomer ;;
 mpi) mpi ;;
 deb) deb ;;
 fuzz) fuzz ;;
+valgrind) valgrind ;;
 bench) bench ;;
-*) echo "usage: deps.sh build|test|programs|newcomer|mpi|deb|fuzz|bench" >&2; exit 2 ;;
+*) echo "usage: deps.sh build|test|programs|newcomer|mpi|deb|fuzz|valgrind|bench" >&2; exit 2 ;;
 esac
 
 [ -n "$want" ] || exit 0
