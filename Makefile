@@ -88,7 +88,7 @@ help:
 ## make clean      removes build*/ except jemalloc; distclean removes that too
 ##
 ## V=1 shows commands. DEBUG=1 builds without optimisation. WERROR=1 stops at warnings.
-## SAN=address|undefined|thread builds and tests with that sanitizer, in its own directory.
+## SAN=address|undefined|thread builds and tests with that sanitizer, in its own directory; SAN=valgrind for valgrind.
 ## JEMALLOC_TARBALL=FILE builds jemalloc from that file instead of asking apt.
 
 # ---- what has to be there first

@@ -14,7 +14,9 @@
  * free ones for that.
  *
  * valgrind's leak check reads all that is open, and reading a hole allocates
- * it. So what no process has had tables for is closed until somebody has.
+ * it. So of a region of more than 1 GiB what no process has had tables for is
+ * closed until this one comes to know that somebody has: at its next slow call,
+ * or by a ref.
  */
 #include "shadow.h"
 
@@ -60,6 +62,8 @@ static bool shared(const struct shmb_arena *a)
  * nor of a start twice, and it cannot be asked. A bit a grain, private.
  */
 #ifdef SHMB_VALGRIND
+#define SCANNED ((uint64_t)1 << 30)
+
 static bool known_set(struct shmb_arena *a, const void *p, bool to)
 {
 	uint64_t grain = (uint64_t)((const char *)p - a->data) >> GRAIN_SHIFT, bit = (uint64_t)1 << grain % 64;
@@ -141,9 +145,10 @@ static void ready_note(struct shmb_arena *a)
 
 static void ready_open(struct shmb_arena *a)
 {
-	uint64_t ready = units_ready(a);
-	if (ready < a->lay.units)
-		beyond(a, ready, a->lay.units, bytes_close);
+	if (a->lay.size <= SCANNED)
+		atomic_store(&a->shadow.ready, a->lay.units);
+	else if (units_ready(a) < a->lay.units)
+		beyond(a, units_ready(a), a->lay.units, bytes_close);
 }
 #else
 static bool known(const struct shmb_arena *a, const void *p) { return (void)a, (void)p, false; }
