@@ -85,22 +85,23 @@ help:
 ## make analyse    clang-tidy, cppcheck and gcc -fanalyzer; `make check` runs the second
 ## make check-layers | check-symbols   what `check` also runs
 ## make deb        Debian packages -> build/deb; make check-deb tries them
+## make check-valgrind  installs valgrind and runs the library's suites under it; SAN=valgrind builds for it
 ## make check-mpi  installs Open MPI and tries the example with it
 ## make dist       a source tarball -> build/
 ## make clean      removes build*/ except jemalloc; distclean removes that too
 ##
 ## V=1 shows commands. DEBUG=1 builds without optimisation. WERROR=1 stops at warnings.
-## SAN=address|undefined|thread builds and tests with that sanitizer, in its own directory.
+## SAN=address|undefined|thread builds and tests with that sanitizer, in its own directory; SAN=valgrind for valgrind.
 ## JEMALLOC_TARBALL=FILE builds jemalloc from that file instead of asking apt.
 
 # ---- what has to be there first
 $(BUILD)/.deps: scripts/deps.sh
 	@mkdir -p $(BUILD)
-	@scripts/deps.sh build
+	@scripts/deps.sh $(if $(filter valgrind,$(SAN)),valgrind,build)
 	@touch $@
 $(BUILD)/.deps-test: scripts/deps.sh
 	@mkdir -p $(BUILD)
-	@scripts/deps.sh test
+	@scripts/deps.sh $(if $(filter valgrind,$(SAN)),valgrind,test)
 	@touch $@
 $(BUILD)/.deps-programs: scripts/deps.sh $(wildcard tests/programs/*)
 	@mkdir -p $(BUILD)
@@ -291,6 +292,11 @@ deb: $(BUILD)/.deps-deb $(JE_LIB)
 	$(Q)scripts/deb.sh $(BUILD)/deb
 check-deb: $(BUILD)/.deps-deb all
 	@BUILD=$(BUILD) CHECK_DEB=1 TEST_TIMEOUT=1800 scripts/run-tests.sh tests/deb.sh
+# In a build of its own that tells valgrind of the blocks.
+check-valgrind:
+	@$(MAKE) --no-print-directory SAN=valgrind valgrind-run
+valgrind-run: build-tests
+	@BUILD=$(BUILD) scripts/valgrind.sh $(filter-out $(BUILD)/tests/crash_%,$(TESTS))
 check-mpi: $(BUILD)/.deps-mpi all
 	@BUILD=$(BUILD) SAN=$(SAN) scripts/run-tests.sh tests/mpi.sh
 newcomer: $(BUILD)/.deps-newcomer
@@ -308,7 +314,7 @@ distclean: clean
 	rm -rf build
 
 .PHONY: all help check analyse programs crash-sweep storm soak faults fuzz fuzz-build fuzz-run build-tests check-layers check-symbols demo bench bench-programs install uninstall dist clean distclean
-.PHONY: deb check-deb check-mpi newcomer
+.PHONY: deb check-deb check-mpi check-valgrind valgrind-run newcomer
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(TESTS:%=%.d) $(HELPERS:%=%.d) $(EXAMPLES:%=%.d) $(wildcard $(BUILD)/tests/fuzz/*.d)

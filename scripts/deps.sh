@@ -10,6 +10,7 @@
 #   deps.sh deb      that, and what builds and checks the Debian packages
 #   deps.sh fuzz     what `make fuzz` needs
 #   deps.sh analyse  what `make analyse` needs
+#   deps.sh valgrind  what the tests need, and valgrind with its headers
 #   deps.sh bench    what the tests need, and the allocators `make bench` compares with
 set -eu
 
@@ -117,6 +118,10 @@ analyse() {
 	need clang-tidy clang-tidy
 	need cppcheck cppcheck
 }
+valgrind() {
+	tests
+	need_file valgrind
+}
 bench() {
 	tests
 	need_file libjemalloc2
@@ -136,8 +141,9 @@ mpi) mpi ;;
 deb) deb ;;
 fuzz) fuzz ;;
 analyse) analyse ;;
+valgrind) valgrind ;;
 bench) bench ;;
-*) echo "usage: deps.sh build|test|programs|newcomer|mpi|deb|fuzz|analyse|bench" >&2; exit 2 ;;
+*) echo "usage: deps.sh build|test|programs|newcomer|mpi|deb|fuzz|analyse|valgrind|bench" >&2; exit 2 ;;
 esac
 
 [ -n "$want" ] || exit 0

@@ -20,6 +20,7 @@
 #include "recover.h"
 #include "ref.h"
 #include "region.h"
+#include "shadow.h"
 #include "slot.h"
 #include "tenure.h"
 #include "type.h"
@@ -55,7 +56,10 @@ static struct shmb_arena *arena_of(const shmb_box *box)
 
 static void *object_of(const struct shmb_arena *a, const struct box_shm *b)
 {
-	return a->map + atomic_load_explicit(&b->ref, memory_order_relaxed);
+	char *object = a->map + atomic_load_explicit(&b->ref, memory_order_relaxed);
+	if (arena_has(a, object))
+		shadow_reach(a, object);
+	return object;
 }
 
 /* Is what the entry leads to a live block with room for `size` bytes? */

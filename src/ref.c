@@ -50,7 +50,7 @@ void *shmb_deref(const shmb_arena *a, shmb_ref ref, size_t len)
 	uint64_t off = ref - a->lay.data;
 	if (ref < a->lay.data || off >= a->lay.units << UNIT_SHIFT || !ref_find(a, off, &b))
 		return NULL;
-	shadow_reach(a, a->data + b.start, b.size);
+	shadow_reach(a, a->data + b.start);
 	uint64_t most = a->guard ? canary_usable(a, b.start, b.size) : b.size;
 	return off - b.start <= most && len <= most - (off - b.start) ? a->data + off : NULL;
 }

@@ -8,13 +8,15 @@
  * the free units is open again before, since whoever has it next may pass it to
  * this process by a plain pointer. Where nobody else was ever attached depots
  * and large blocks stay closed. An eviction is noticed late, at the next slow
- * call; a ref opens what it leads to.
+ * call; a ref, and a box, open what they lead to.
  *
  * In a hardened region all is open: it verifies its blocks itself, and reads
  * free ones for that.
  *
  * valgrind's leak check reads all that is open, and reading a hole allocates
- * it. So what no process has had tables for is closed until somebody has.
+ * it. So of a region of more than 1 GiB what no process has had tables for is
+ * closed until this one comes to know that somebody has: at its next slow call,
+ * or by a ref.
  */
 #include "shadow.h"
 
@@ -32,12 +34,15 @@ enum { UNIT_GRAINS = UNIT / GRAIN };
 static void bytes_open(const void *p, uint64_t n) { (void)VALGRIND_MAKE_MEM_DEFINED(p, n); }
 static void bytes_fresh(const void *p, uint64_t n) { (void)VALGRIND_MAKE_MEM_UNDEFINED(p, n); }
 static void bytes_close(const void *p, uint64_t n) { (void)VALGRIND_MAKE_MEM_NOACCESS(p, n); }
+static bool byte_closed(const void *p) { return (void)p, true; }
 #else
 #include <sanitizer/asan_interface.h>
 
 static void bytes_open(const void *p, uint64_t n) { ASAN_UNPOISON_MEMORY_REGION(p, n); }
 static void bytes_fresh(const void *p, uint64_t n) { ASAN_UNPOISON_MEMORY_REGION(p, n); }
 static void bytes_close(const void *p, uint64_t n) { ASAN_POISON_MEMORY_REGION(p, n); }
+
+static bool byte_closed(const void *p) { return __asan_address_is_poisoned(p); }
 #endif
 
 static bool off(const struct shmb_arena *a)
@@ -57,6 +62,8 @@ static bool shared(const struct shmb_arena *a)
  * nor of a start twice, and it cannot be asked. A bit a grain, private.
  */
 #ifdef SHMB_VALGRIND
+#define SCANNED ((uint64_t)1 << 30)
+
 static bool known_set(struct shmb_arena *a, const void *p, bool to)
 {
 	uint64_t grain = (uint64_t)((const char *)p - a->data) >> GRAIN_SHIFT, bit = (uint64_t)1 << grain % 64;
@@ -138,9 +145,10 @@ static void ready_note(struct shmb_arena *a)
 
 static void ready_open(struct shmb_arena *a)
 {
-	uint64_t ready = units_ready(a);
-	if (ready < a->lay.units)
-		beyond(a, ready, a->lay.units, bytes_close);
+	if (a->lay.size <= SCANNED)
+		atomic_store(&a->shadow.ready, a->lay.units);
+	else if (units_ready(a) < a->lay.units)
+		beyond(a, units_ready(a), a->lay.units, bytes_close);
 }
 #else
 static bool known(const struct shmb_arena *a, const void *p) { return (void)a, (void)p, false; }
@@ -168,10 +176,15 @@ void shadow_close(struct shmb_arena *a)
 	atomic_store(&a->shadow.ready, 0);
 }
 
+/* A free unit is closed as a whole, or open, and AddressSanitizer's memory of it is better not touched then. */
 void shadow_leave_all(struct shmb_arena *a)
 {
-	if (a->map)
-		bytes_open(a->data, units_ready(a) << UNIT_SHIFT);
+	uint64_t ready = a->map && !a->guard ? units_ready(a) : 0;
+	for (uint64_t u = 0; u < ready; u++) {
+		const char *unit = a->data + (u << UNIT_SHIFT);
+		if (span_kind_of(span_get(a, u)) != SPAN_FREE || byte_closed(unit))
+			bytes_open(unit, UNIT);
+	}
 }
 
 void shadow_note(struct shmb_arena *a)
@@ -198,14 +211,15 @@ static void issue(struct shmb_arena *a, void *p, uint64_t bytes, uint64_t size)
 	block_begins(a, p, size);
 }
 
-/* The bytes of a block that is live. */
+/* The bytes of the block that starts there, if it is live. */
 static uint64_t bytes_of(const struct shmb_arena *a, const void *p)
 {
 	uint64_t at = (uint64_t)((const char *)p - a->data);
 	span_t w = span_get(a, at >> UNIT_SHIFT);
 	if (span_kind_of(w) == SPAN_HEAD)
 		return span_aux(w) << UNIT_SHIFT;
-	return class_size(block_class(block_get(a->blocks, at >> GRAIN_SHIFT)));
+	uint8_t b = span_kind_of(w) == SPAN_SMALL ? block_get(a->blocks, at >> GRAIN_SHIFT) : 0;
+	return block_state_of(b) == BLOCK_LIVE && block_class(b) < CLASSES ? class_size(block_class(b)) : 0;
 }
 
 void shadow_issue(struct shmb_arena *a, void *p, uint64_t size)
@@ -232,10 +246,10 @@ void shadow_usable(const struct shmb_arena *a, const void *p, uint64_t bytes)
 		bytes_open(p, bytes);
 }
 
-void shadow_reach(const struct shmb_arena *a, const void *p, uint64_t bytes)
+void shadow_reach(const struct shmb_arena *a, const void *p)
 {
 	if (!off(a) && !known(a, p))
-		bytes_open(p, bytes);
+		bytes_open(p, bytes_of(a, p));
 }
 
 void shadow_free(struct shmb_arena *a, void *p, uint64_t bytes, bool mine)

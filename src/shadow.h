@@ -28,8 +28,8 @@ void shadow_issue(struct shmb_arena *a, void *p, uint64_t size);
 void shadow_resize(struct shmb_arena *a, void *p, uint64_t had, uint64_t bytes, uint64_t size);
 void shadow_usable(const struct shmb_arena *a, const void *p, uint64_t bytes);
 
-/* A ref leads to it: it may be another process's. */
-void shadow_reach(const struct shmb_arena *a, const void *p, uint64_t bytes);
+/* A ref or a box leads to this block: it may be another process's. */
+void shadow_reach(const struct shmb_arena *a, const void *p);
 
 /* A block is free; mine: this process issues it next. */
 void shadow_free(struct shmb_arena *a, void *p, uint64_t bytes, bool mine);
@@ -49,7 +49,7 @@ void shadow_leave_all(struct shmb_arena *a);
 #define shadow_note(a) ((void)0)
 #define shadow_issue(a, p, size) ((void)0)
 #define shadow_usable(a, p, bytes) ((void)0)
-#define shadow_reach(a, p, bytes) ((void)0)
+#define shadow_reach(a, p) ((void)0)
 #define shadow_free(a, p, bytes, mine) ((void)0)
 #define shadow_resize(a, p, had, bytes, size) ((void)0)
 #define shadow_take(a, m) ((void)0)
