@@ -587,16 +587,12 @@ void sys_process_name(char *out, size_t len)
 	sys_copy_text(out, len, n ? buf : "?");
 }
 
-uint64_t sys_coarse_ms(void)
+static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-uint64_t sys_now_ns(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
+uint64_t sys_coarse_ms(void) { return clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000u; }
+uint64_t sys_now_ns(void) { return clock_ns(CLOCK_REALTIME); }
