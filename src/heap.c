@@ -450,6 +450,8 @@ static void small_free(struct shmb_arena *a, uint32_t grain, unsigned class)
 	if (m) {
 		shadow_free(a, block_addr(a, grain), class_size(class), true);
 		push(m, mag_count(m), a->blocks, grain, block_make(BLOCK_LIVE, class));
+		if (mag_count(m) == 1 && !a->guard)
+			magazine_aside(e.context, class);
 	} else if (e.how != ENTRY_NESTED && page_unit_mine(a, unit, span_get(a, unit))) {
 		tally_leave_one(a, grain, class);
 		shadow_free(a, block_addr(a, grain), class_size(class), true);

@@ -32,7 +32,7 @@
 #include "sys.h"
 #include "tally.h"
 
-enum { FIRST_BATCH = 4 };
+enum { FIRST_BATCH = 4, CACHE_LINE = 64 };
 enum { TIDY_MS = 100, IDLE_MS = 500, TIDY_MAGS = 32 };
 
 void magazine_init(struct tctx *t)
@@ -420,6 +420,24 @@ static void verify_free(struct shmb_arena *a, const struct mag_shm *m)
 {
 	for (uint32_t i = 0; a->guard && i < mag_count(m); i++)
 		canary_check_free("shmb_free", a, m->entries[i], m->class);
+}
+
+/*
+ * What a thread frees before it has allocated any is most likely another's, and
+ * lies beside blocks that others write to. Where blocks share a cache line it
+ * would be slow from then on to have it issued again and again, so it waits in
+ * the previous magazine behind some of the thread's own.
+ */
+void magazine_aside(struct tctx *t, unsigned class)
+{
+	struct pair p = pair_get(t, class);
+	if (class_size(class) >= CACHE_LINE || p.previous || !p.loaded || mag_count(p.loaded) != 1)
+		return;
+	struct mag_shm *own = pool_take(t, class);
+	if (!own)
+		return;
+	pair_set(t, class, own, p.loaded);
+	(void)magazine_fill(t, own, class);
 }
 
 /* Hands on one magazine that the thread's record lists no more but in transit. */

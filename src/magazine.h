@@ -14,6 +14,9 @@ struct mag_shm *magazine_refill(struct tctx *t, unsigned class);
 /* The same, which has room afterwards; NULL: there is no magazine to be had. */
 struct mag_shm *magazine_spill(struct tctx *t, unsigned class);
 
+/* After a free that was the thread's first call for the class: its own blocks come before that one. */
+void magazine_aside(struct tctx *t, unsigned class);
+
 /* ---- its parts, for harden.c: see magazine.c ---- */
 
 struct pair {

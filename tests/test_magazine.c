@@ -229,6 +229,40 @@ START_TEST(threads_take_their_own)
 }
 END_TEST
 
+/* ---- a thread that frees before it allocates ------------------------------------------ */
+
+struct first {
+	shmb_arena *a;
+	size_t size;
+	void *given, *got;
+};
+
+static void *free_first(void *arg)
+{
+	struct first *f = arg;
+	shmb_free(f->a, f->given);
+	f->got = shmb_malloc(f->a, f->size);
+	shmb_free(f->a, f->got);
+	return NULL;
+}
+
+/* It lies beside others' blocks. Where they share no cache line it may as well be used. */
+START_TEST(a_first_free_is_not_issued_next)
+{
+	shmb_arena *a = arena_new(16 * MIB);
+	for (size_t size = 16; size <= 64; size += 48) {
+		struct first f = {.a = a, .size = size, .given = shmb_malloc(a, size)};
+		pthread_t t;
+		ck_assert_int_eq(pthread_create(&t, NULL, free_first, &f), 0);
+		ck_assert_int_eq(pthread_join(t, NULL), 0);
+		ck_assert_msg((f.got == f.given) == (size == 64), "of %zu bytes", size);
+	}
+	shmb_trim(a);
+	all_comes_back(&a, 1);
+	arena_done(a);
+}
+END_TEST
+
 START_TEST(an_idle_depot_is_emptied)
 {
 	enum { OTHER = 4 * SIZE };
@@ -506,7 +540,9 @@ END_TEST
 int main(void)
 {
 	return TESTS_RUN("magazine", bytes_follow_the_block, fills_start_small_and_grow, a_pair_absorbs_ups_and_downs,
-	                 depots_keep_to_their_limit, a_thread_keeps_a_stock, threads_take_their_own, an_idle_depot_is_emptied, a_flush_moves_everything_to_the_depot, a_locked_depot_is_gone_round,
+	                 depots_keep_to_their_limit, a_thread_keeps_a_stock, threads_take_their_own,
+	                 a_first_free_is_not_issued_next, an_idle_depot_is_emptied, a_flush_moves_everything_to_the_depot,
+	                 a_locked_depot_is_gone_round,
 	                 no_magazines_left_is_survived, blocks_of_another_are_reused_where_freed,
 	                 the_owner_of_blocks_gets_them_posted, a_full_inbox_leads_to_the_backlog_and_back,
 	                 mixed_magazines_come_apart, close_hands_on_what_was_cached,
