@@ -197,8 +197,11 @@ static void fork_child(void)
 	pthread_mutex_unlock(&starting);
 }
 
+static unsigned processors; /* at the first open: later the thread that asks may keep to one of them */
+
 int engine_setup(void)
 {
+	processors = sys_processors(ENGINE_SHARDS);
 	return pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
 
@@ -211,7 +214,6 @@ static struct engine *engine_make(struct shmb_arena *a)
 	if (!engine_start() || sys_map(NULL, sizeof(struct engine), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &at))
 		return NULL;
 	struct engine *e = at;
-	unsigned cpus = sys_processors(ENGINE_SHARDS);
 	e->hooks = (extent_hooks_t){.alloc = hook_alloc,
 	                            .dalloc = hook_dalloc,
 	                            .destroy = hook_destroy,
@@ -223,7 +225,7 @@ static struct engine *engine_make(struct shmb_arena *a)
 	                            .merge = hook_merge};
 	e->arena = a;
 	e->hold = atomic_load(&a->hold);
-	e->used = cpus > ENGINE_SHARDS ? ENGINE_SHARDS : cpus;
+	e->used = processors > ENGINE_SHARDS ? ENGINE_SHARDS : processors;
 	pthread_mutex_init(&e->lock, NULL);
 	if (atomic_compare_exchange_strong(&a->engine, &none, e))
 		return e;
