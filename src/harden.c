@@ -68,35 +68,12 @@ static void quarantine_shorten(struct tctx *t)
 
 /* ---- refill and spill ------------------------------------------------------------------- */
 
-/* A magazine with blocks becomes the loaded one; the one before, which is empty, goes. */
-static struct mag_shm *load_full(struct tctx *t, unsigned class, struct pair p, struct mag_shm *full)
-{
-	store(&t->shm->discard, p.loaded ? mag_number(t->arena, p.loaded) : 0);
-	pair_set(t, class, full, p.previous);
-	if (p.loaded)
-		pool_return(t->arena, p.loaded);
-	store(&t->shm->discard, 0);
-	return full;
-}
-
 struct mag_shm *harden_refill(struct tctx *t, unsigned class)
 {
 	struct pair p = pair_get(t, class);
 	if (p.loaded && mag_count(p.loaded))
 		return p.loaded;
-	magazine_tidy(t);
-	struct mag_shm *m = magazine_find(t, class);
-	if (m) {
-		tally_enter(t->arena, class, mag_count(m));
-		return load_full(t, class, p, m);
-	}
-	if (!p.loaded) {
-		p.loaded = pool_take(t, class);
-		if (!p.loaded)
-			return NULL;
-		pair_set(t, class, p.loaded, p.previous);
-	}
-	return magazine_fill(t, p.loaded, class) ? p.loaded : NULL;
+	return magazine_load(t, class, p.previous, p.loaded);
 }
 
 static void quarantine(struct tctx *t, unsigned class, struct pair p)

@@ -255,7 +255,7 @@ static bool magazine_give(struct tctx *t, struct mag_shm *m)
 /* ---- refill and spill --------------------------------------------------------------------- */
 
 /* A magazine with blocks of the class that is there for the taking, in transit. */
-struct mag_shm *magazine_find(struct tctx *t, unsigned class)
+static struct mag_shm *find_full(struct tctx *t, unsigned class)
 {
 	struct mag_shm *m = inbox_receive(t, (int)class);
 	if (!m && !t->arena->guard)
@@ -268,7 +268,7 @@ struct mag_shm *magazine_find(struct tctx *t, unsigned class)
 }
 
 /* Adds blocks to the thread's loaded magazine: orphaned ones first, then new ones. */
-bool magazine_fill(struct tctx *t, struct mag_shm *m, unsigned class)
+static bool fill(struct tctx *t, struct mag_shm *m, unsigned class)
 {
 	struct shmb_arena *a = t->arena;
 	uint32_t had = mag_count(m), n = had, want = t->batch[class];
@@ -290,17 +290,6 @@ bool magazine_fill(struct tctx *t, struct mag_shm *m, unsigned class)
 	shadow_take(a, m);
 	t->batch[class] = (uint8_t)(want * 2 < MAG_ROUNDS ? want * 2 : MAG_ROUNDS);
 	return n > 0;
-}
-
-/* A magazine with blocks becomes the loaded one; the previous one, which is empty, goes. */
-static struct mag_shm *load_full(struct tctx *t, unsigned class, struct pair p, struct mag_shm *full)
-{
-	store(&t->shm->discard, p.previous ? mag_number(t->arena, p.previous) : 0);
-	pair_set(t, class, full, p.loaded);
-	if (p.previous)
-		pool_return(t->arena, p.previous);
-	store(&t->shm->discard, 0);
-	return full;
 }
 
 /*
@@ -345,6 +334,36 @@ void magazine_tidy(struct tctx *t)
 	atomic_store_explicit(&a->tidied_ms, now, memory_order_relaxed);
 }
 
+/* A magazine with blocks becomes the loaded one beside `stays`; `goes`, which is empty, is given back. */
+static struct mag_shm *load_full(struct tctx *t, unsigned class, struct mag_shm *full, struct mag_shm *stays,
+                                 struct mag_shm *goes)
+{
+	store(&t->shm->discard, goes ? mag_number(t->arena, goes) : 0);
+	pair_set(t, class, full, stays);
+	if (goes)
+		pool_return(t->arena, goes);
+	store(&t->shm->discard, 0);
+	return full;
+}
+
+struct mag_shm *magazine_load(struct tctx *t, unsigned class, struct mag_shm *stays, struct mag_shm *goes)
+{
+	struct pair p = pair_get(t, class);
+	magazine_tidy(t);
+	struct mag_shm *m = find_full(t, class);
+	if (m) {
+		tally_enter(t->arena, class, mag_count(m));
+		return load_full(t, class, m, stays, goes);
+	}
+	if (!p.loaded) {
+		p.loaded = pool_take(t, class);
+		if (!p.loaded)
+			return NULL;
+		pair_set(t, class, p.loaded, p.previous);
+	}
+	return fill(t, p.loaded, class) ? p.loaded : NULL;
+}
+
 struct mag_shm *magazine_refill(struct tctx *t, unsigned class)
 {
 	struct pair p = pair_get(t, class);
@@ -356,19 +375,7 @@ struct mag_shm *magazine_refill(struct tctx *t, unsigned class)
 		pair_set(t, class, p.previous, p.loaded);
 		return p.previous;
 	}
-	magazine_tidy(t);
-	struct mag_shm *m = magazine_find(t, class);
-	if (m) {
-		tally_enter(t->arena, class, mag_count(m));
-		return load_full(t, class, p, m);
-	}
-	if (!p.loaded) {
-		p.loaded = pool_take(t, class);
-		if (!p.loaded)
-			return NULL;
-		pair_set(t, class, p.loaded, p.previous);
-	}
-	return magazine_fill(t, p.loaded, class) ? p.loaded : NULL;
+	return magazine_load(t, class, p.loaded, p.previous);
 }
 
 /* Of the loaded magazine, where no other is to be had. */
@@ -437,7 +444,7 @@ void magazine_aside(struct tctx *t, unsigned class)
 	if (!own)
 		return;
 	pair_set(t, class, own, p.loaded);
-	(void)magazine_fill(t, own, class);
+	(void)fill(t, own, class);
 }
 
 /* Hands on one magazine that the thread's record lists no more but in transit. */

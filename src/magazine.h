@@ -29,8 +29,8 @@ void pair_set(struct tctx *t, unsigned class, struct mag_shm *loaded, struct mag
 uint32_t magazine_bytes(const struct mag_shm *m);
 void magazine_stock(struct tctx *t, struct mag_shm *m);
 void magazine_tidy(struct tctx *t);
-struct mag_shm *magazine_find(struct tctx *t, unsigned class);
-bool magazine_fill(struct tctx *t, struct mag_shm *m, unsigned class);
+/* A magazine with blocks, loaded beside `stays`, for which `goes`, an empty one, is given back; else new blocks in the loaded one. */
+struct mag_shm *magazine_load(struct tctx *t, unsigned class, struct mag_shm *stays, struct mag_shm *goes);
 void magazine_hand_on(struct tctx *t, struct mag_shm *m);
 
 /* ---- */

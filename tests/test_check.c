@@ -6,20 +6,6 @@
 
 enum { THREADS_N = 4, LOOKED = 60, HELD = 64, SIZE = 100 };
 
-static char said[8192];
-
-static void collect(void *unused, const char *text)
-{
-	(void)unused;
-	strncat(said, text, sizeof said - strlen(said) - 1);
-}
-
-static int check(shmb_arena *a)
-{
-	said[0] = 0;
-	return shmb_check_name(shmb_region_name(shmb_arena_region(a)), collect, NULL);
-}
-
 static atomic_bool stop;
 
 static void *churn(void *arg)
@@ -45,11 +31,11 @@ START_TEST(a_heap_at_work_is_clean)
 	for (unsigned i = 0; i < THREADS_N; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, churn, a), 0);
 	for (unsigned i = 0; i < LOOKED / SLOW; i++)
-		MUST(!check(a), "look %u: %s", i, said);
+		MUST(!check_arena(a), "look %u: %s", i, said);
 	atomic_store(&stop, true);
 	for (unsigned i = 0; i < THREADS_N; i++)
 		pthread_join(threads[i], NULL);
-	ck_assert_int_eq(check(a), 0);
+	ck_assert_int_eq(check_arena(a), 0);
 	ck_assert_ptr_nonnull(strstr(said, "the sums are exact"));
 	arena_done(a);
 }
@@ -69,9 +55,9 @@ START_TEST(a_thread_in_the_middle_of_malloc_is_clean)
 	uint32_t n = atomic_load(&m->count);
 	ck_assert_uint_ge(n, 4);
 	block_set(a->blocks, m->entries[n - 1], block_make(BLOCK_LIVE, class));
-	ck_assert_msg(!check(a), "%s", said);
+	ck_assert_msg(!check_arena(a), "%s", said);
 	block_set(a->blocks, m->entries[n - 2], block_make(BLOCK_LIVE, class));
-	ck_assert_int_eq(check(a), SHMB_ECORRUPT);
+	ck_assert_int_eq(check_arena(a), SHMB_ECORRUPT);
 	ck_assert_msg(strstr(said, "whose byte is"), "%s", said);
 	block_set(a->blocks, m->entries[n - 1], block_make(BLOCK_CACHED, class));
 	block_set(a->blocks, m->entries[n - 2], block_make(BLOCK_CACHED, class));

@@ -12,30 +12,16 @@
 
 enum { BLOCKS = 400, SIZE = 5000, LARGE_SIZE = 200000, ENTRY_A = 0, ENTRY_B = 1, ENTRY_C = 2 };
 
-static char said[4096];
-
-static void collect(void *unused, const char *text)
-{
-	(void)unused;
-	strncat(said, text, sizeof said - strlen(said) - 1);
-}
-
-static int check(shmb_arena *a)
-{
-	said[0] = 0;
-	return shmb_check_name(shmb_region_name(shmb_arena_region(a)), collect, NULL);
-}
-
 static void expect_clean(shmb_arena *a)
 {
-	int err = check(a);
+	int err = check_arena(a);
 	ck_assert_msg(!err && !strstr(said, "off by"), "%s", said);
 }
 
 /* One line of it, and the last that sums up. */
 static void expect_corrupt(shmb_arena *a, const char *line)
 {
-	ck_assert_int_eq(check(a), SHMB_ECORRUPT);
+	ck_assert_int_eq(check_arena(a), SHMB_ECORRUPT);
 	ck_assert_msg(strstr(said, line) == said, "%s\nand not\n%s", said, line);
 	ck_assert_msg(strstr(said, "\nCORRUPT: ") == strchr(said, '\n'), "%s", said);
 }
@@ -160,13 +146,13 @@ START_TEST(what_dies_while_it_frees_leaves_no_tag)
 	holder_t was = atomic_load(&dead->holder);
 	arena_done(dead);
 	atomic_store(&a->spans[unit], span_make(SPAN_TAKING, 0, was));
-	ck_assert_int_eq(check(a), 0);
+	ck_assert_int_eq(check_arena(a), 0);
 	ck_assert_msg(strstr(said, "the rules' sums are off by 64.0 KiB"), "%s", said);
 	atomic_store(&a->hdr->orphans, (uint32_t)units_ready(a));
 	shmb_trim(a);
 	ck_assert_int_eq(span_kind_of(span_get(a, unit)), SPAN_FREE);
 	ck_assert_int_eq(atomic_load(&a->unit_tags[unit]), 0);
-	ck_assert_int_eq(check(a), 0);
+	ck_assert_int_eq(check_arena(a), 0);
 	arena_done(a);
 }
 END_TEST

@@ -367,4 +367,20 @@ UNUSED static int tests_run(const char *name, const TTest *const *tests, size_t 
 	tests_run(name, (const TTest *const[]){__VA_ARGS__},      \
 	          sizeof((const TTest *const[]){__VA_ARGS__}) / sizeof(const TTest *))
 
+/* ---- what shmb_check_name() says ------------------------------------------------------- */
+
+static UNUSED char said[8192];
+
+static UNUSED void said_more(void *unused, const char *text)
+{
+	(void)unused;
+	strncat(said, text, sizeof said - strlen(said) - 1);
+}
+
+static UNUSED int check_arena(shmb_arena *a)
+{
+	said[0] = 0;
+	return shmb_check_name(shmb_region_name(shmb_arena_region(a)), said_more, NULL);
+}
+
 #endif
