@@ -179,32 +179,18 @@ static bool set_stats(const char *value)
 	return true;
 }
 
-static bool set_keep(const char *value)
+static bool set_switch(const char *key, const char *value, bool *to)
 {
 	uint64_t v;
 	if (!parse_number(value, 1, &v))
-		return refuse("SHMBIND_KEEP", value, "neither 0 nor 1");
-	policy.keep = v;
+		return refuse(key, value, "neither 0 nor 1");
+	*to = v;
 	return true;
 }
 
-static bool set_harden(const char *value)
-{
-	uint64_t v;
-	if (!parse_number(value, 1, &v))
-		return refuse("SHMBIND_HARDEN", value, "neither 0 nor 1");
-	policy.harden = v;
-	return true;
-}
-
-static bool set_dry_run(const char *value)
-{
-	uint64_t v;
-	if (!parse_number(value, 1, &v))
-		return refuse("SHMBIND_DRYRUN", value, "neither 0 nor 1");
-	policy.dry_run = v;
-	return true;
-}
+static bool set_keep(const char *value) { return set_switch("SHMBIND_KEEP", value, &policy.keep); }
+static bool set_harden(const char *value) { return set_switch("SHMBIND_HARDEN", value, &policy.harden); }
+static bool set_dry_run(const char *value) { return set_switch("SHMBIND_DRYRUN", value, &policy.dry_run); }
 
 static bool set_log(const char *value)
 {

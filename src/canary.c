@@ -93,12 +93,16 @@ static struct canary_seen look_at(const struct shmb_arena *a, uint64_t off, uint
 	return canary_look(a->key, off, size, a->data + off + size - end_len, end_len);
 }
 
+static uint64_t usable_of(const struct canary_seen *seen, uint64_t size)
+{
+	return size - CANARY - (seen->intact ? seen->slack : 0);
+}
+
 void canary_check(const char *what, const struct shmb_arena *a, const struct misuse_seen *s)
 {
 	struct canary_seen seen = look_at(a, s->off, misuse_seen_size(s));
-	uint64_t most = misuse_seen_size(s) - CANARY;
 	if (unlikely(!seen.intact || !seen.kept))
-		misuse_report_block(what, a, a->data + s->off, most - (seen.intact ? seen.slack : 0), "written beyond its end");
+		misuse_report_block(what, a, a->data + s->off, usable_of(&seen, misuse_seen_size(s)), "written beyond its end");
 }
 
 void canary_check_free(const char *what, const struct shmb_arena *a, uint32_t grain, unsigned class)
@@ -111,13 +115,14 @@ void canary_check_free(const char *what, const struct shmb_arena *a, uint32_t gr
 uint64_t canary_size(const char *what, const struct shmb_arena *a, const struct misuse_seen *s)
 {
 	uint64_t size = misuse_seen_size(s);
-	if (unlikely(!look_at(a, s->off, size).intact && !atomic_load(&a->retired)))
+	struct canary_seen seen = look_at(a, s->off, size);
+	if (unlikely(!seen.intact && !atomic_load(&a->retired)))
 		misuse_report_block(what, a, a->data + s->off, size - CANARY, "written beyond its end");
-	return canary_usable(a, s->off, size);
+	return usable_of(&seen, size);
 }
 
 uint64_t canary_usable(const struct shmb_arena *a, uint64_t off, uint64_t size)
 {
 	struct canary_seen seen = look_at(a, off, size);
-	return size - CANARY - (seen.intact ? seen.slack : 0);
+	return usable_of(&seen, size);
 }

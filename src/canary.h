@@ -40,7 +40,6 @@ void canary_check_free(const char *what, const struct shmb_arena *a, uint32_t gr
 /* How much was asked for; in a private snapshot and where one only reads, what may be. */
 uint64_t canary_size(const char *what, const struct shmb_arena *a, const struct misuse_seen *s);
 
-
 /* The same of any block; where its end was overwritten, what may be. */
 uint64_t canary_usable(const struct shmb_arena *a, uint64_t off, uint64_t size);
 

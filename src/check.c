@@ -245,10 +245,8 @@ static void check_entry(struct check *c, uint32_t number, unsigned class, uint32
 		fault(c, "magazine %u: lists grain %u, whose byte is %#x", number, grain, b);
 }
 
-static const char a_record[] = "a thread record";
-
-/* A magazine that `place` lists; number plus one. */
-static void check_magazine(struct check *c, uint32_t number, const char *place)
+/* A magazine that `place` lists; number plus one. held: by a thread, which may be in the middle of a malloc or free. */
+static void check_magazine(struct check *c, uint32_t number, const char *place, bool held)
 {
 	if (!number)
 		return;
@@ -261,20 +259,20 @@ static void check_magazine(struct check *c, uint32_t number, const char *place)
 	if (bit_test_set(c->mags, number))
 		fault(c, "magazine %u: listed twice, again by %s", number, place);
 	bool dead = !view_holder_live(c->v, (holder_t)atomic_load(&m->holder)), any = view_hardened(c->v);
-	if (n == 0 && (dead || place == a_record))
+	if (n == 0 && (dead || held))
 		return; /* taken from the pool a moment ago: its class is not written yet */
 	if (m->class >= CLASSES || m->rounds != class_rounds(m->class) || n > m->rounds) {
 		fault(c, "magazine %u: %u of %u rounds of class %u", number, n, m->rounds, m->class);
 		return;
 	}
 	for (uint32_t i = 0; i < n; i++)
-		check_entry(c, number, m->class, m->entries[i], (dead || place == a_record) && (any || i == n - 1));
+		check_entry(c, number, m->class, m->entries[i], (dead || held) && (any || i == n - 1));
 }
 
 /* The same of a place that is no thread's: what comes there has had its tag taken off before. */
 static void check_shared(struct check *c, uint32_t number, const char *place)
 {
-	check_magazine(c, number, place);
+	check_magazine(c, number, place, false);
 	if (!c->v->tags || !number || number > c->v->mags_n)
 		return;
 	const struct mag_shm *m = &c->v->mags[number - 1];
@@ -296,7 +294,7 @@ static bool check_held(struct check *c, unsigned thread, uint32_t number)
 		if (c->mags[number / 64] >> (number % 64) & 1)
 			return false;
 	}
-	check_magazine(c, number, a_record);
+	check_magazine(c, number, "a thread record", true);
 	return number && number <= c->v->mags_n;
 }
 

@@ -179,23 +179,17 @@ static void fork_prepare(void)
 		je_jemalloc_prefork();
 }
 
-static void fork_parent(void)
+static void fork_done(void (*give_back)(void))
 {
 	if (forks_alone)
 		return;
 	if (engine_started())
-		je_jemalloc_postfork_parent();
+		give_back();
 	pthread_mutex_unlock(&starting);
 }
 
-static void fork_child(void)
-{
-	if (forks_alone)
-		return;
-	if (engine_started())
-		je_jemalloc_postfork_child();
-	pthread_mutex_unlock(&starting);
-}
+static void fork_parent(void) { fork_done(je_jemalloc_postfork_parent); }
+static void fork_child(void) { fork_done(je_jemalloc_postfork_child); }
 
 static unsigned processors; /* at the first open: later the thread that asks may keep to one of them */
 

@@ -109,9 +109,15 @@ bool preload_rules_enter(shmb_arena *a, uint32_t gen, unsigned n)
 
 /* ---- counting ------------------------------------------------------------------------- */
 
+/* Of a request of at most CLASS_MAX_SIZE - guard bytes. */
+static unsigned class_asked(size_t size)
+{
+	return class_of(size + guard ? size + guard : 1);
+}
+
 uint64_t preload_bytes(size_t size)
 {
-	return size <= CLASS_MAX_SIZE - guard ? class_size(class_of(size + guard ? size + guard : 1)) : size;
+	return size <= CLASS_MAX_SIZE - guard ? class_size(class_asked(size)) : size;
 }
 
 /* NULL: it is not to be counted. */
@@ -126,7 +132,7 @@ void preload_count(shmb_arena *a, unsigned rule, size_t size)
 {
 	struct thread_shm *t = context_get();
 	if (likely(size <= CLASS_MAX_SIZE - guard) && context_is_of(t, a)) {
-		unsigned class = class_of(size + guard ? size + guard : 1);
+		unsigned class = class_asked(size);
 		if (class_counts[class] == rule) {
 			t->hits[class]++;
 			return;

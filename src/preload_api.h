@@ -16,10 +16,9 @@
 #include <stdint.h>
 
 struct snapshot {
-	void *memory; /* NULL: none */
+	void *memory; /* NULL: none; nothing lived, and nobody else could have changed that */
 	size_t size;
 	bool packed;
-	bool nothing; /* nothing lives, and nobody else could have changed that */
 	bool moment; /* writes of other threads were held: it is of one moment */
 };
 

@@ -438,8 +438,7 @@ static bool nothing_lives(struct copier *c)
 int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment)
 {
 	struct copier c = {.a = a};
-	s->nothing = nothing_lives(&c);
-	if (s->nothing)
+	if (nothing_lives(&c))
 		return 0;
 	shadow_leave_all(a); /* free blocks are copied with the rest */
 	source_open(&c);
@@ -481,7 +480,7 @@ static int unpack(const struct shmb_arena *a, const struct pack *p)
 
 int preload_snapshot_adopt(shmb_arena *a, struct snapshot *s)
 {
-	if (s->nothing)
+	if (!s->memory)
 		return preload_absent(a);
 	atomic_store(&a->retired, true);
 	if (!s->packed) {

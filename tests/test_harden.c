@@ -31,6 +31,14 @@ static void setup(void)
 		misuse_setup();
 }
 
+/* After as many trims as it takes for magazines to come apart. */
+static struct walk walk_trimmed(shmb_arena *of)
+{
+	for (unsigned i = 0; i < 3; i++)
+		shmb_trim(of);
+	return walk_arena(of, true);
+}
+
 /* In a region of its own: what was damaged there would come to the next. */
 static void dies_alone(void (*mistake)(void))
 {
@@ -443,9 +451,7 @@ START_TEST(the_quarantine_is_bounded)
 		ck_assert_uint_le(walk_arena(a, false).backlog, QUARANTINE_MAGS);
 	}
 	ck_assert_uint_gt(walk_arena(a, false).backlog, 0);
-	for (unsigned i = 0; i < 3; i++)
-		shmb_trim(a);
-	struct walk w = walk_arena(a, true);
+	struct walk w = walk_trimmed(a);
 	ck_assert_uint_eq(w.cached + w.live + w.stray + w.mags + w.used, 0);
 	arena_done(a);
 }
@@ -578,9 +584,7 @@ START_TEST(check_beside_writers_is_clean)
 	for (unsigned i = 0; i < 3; i++)
 		pthread_join(threads[i], NULL);
 	(void)checked(a, 0);
-	for (unsigned i = 0; i < 3; i++)
-		shmb_trim(a);
-	struct walk w = walk_arena(a, true);
+	struct walk w = walk_trimmed(a);
 	ck_assert_uint_eq(w.cached + w.live + w.stray + w.mags, 0);
 	arena_done(a);
 }
@@ -619,9 +623,7 @@ START_TEST(a_dead_ones_quarantine_comes_back)
 		ck_assert(p && stamped(p, SIZE, i));
 		shmb_free(a, p);
 	}
-	for (unsigned i = 0; i < 3; i++)
-		shmb_trim(a);
-	struct walk w = walk_arena(a, true);
+	struct walk w = walk_trimmed(a);
 	ck_assert_uint_eq(w.cached + w.live + w.stray + w.mags + w.used, 0);
 	arena_done(a);
 }
