@@ -324,19 +324,22 @@ static unsigned shard_make(struct engine *e, unsigned i)
 	return got;
 }
 
-static bool alloc_flags(struct shmb_arena *a, unsigned thread, unsigned class, int flags, uint32_t *grain)
+/* What a request of that thread for that class says to jemalloc; 0: there is no shard. */
+static int flags_of(struct shmb_arena *a, unsigned thread, unsigned class)
 {
 	struct engine *e = atomic_load_explicit(&a->engine, memory_order_acquire);
 	if (unlikely(!e) && !(e = engine_make(a)))
-		return false;
+		return 0;
 	unsigned i = thread % e->used;
 	unsigned number = atomic_load_explicit(&e->shards[i], memory_order_acquire);
 	if (unlikely(!number) && !(number = shard_make(e, i)))
-		return false;
-	flags |= MALLOCX_ARENA(number - 1) | cache_of(e, thread, class);
-	char *p = shmb_je_mallocx(class_size(class), flags);
-	if (!p)
-		return false;
+		return 0;
+	return MALLOCX_ARENA(number - 1) | cache_of(e, thread, class);
+}
+
+/* A block of jemalloc's as the region knows it; false: it is not from there. */
+static bool block_note(struct shmb_arena *a, char *p, unsigned class, uint32_t *grain)
+{
 	if (!arena_has(a, p)) {
 		shmb_je_dallocx(p, MALLOCX_TCACHE_NONE);
 		return false;
@@ -346,14 +349,35 @@ static bool alloc_flags(struct shmb_arena *a, unsigned thread, unsigned class, i
 	return true;
 }
 
-bool engine_alloc(struct shmb_arena *a, unsigned thread, unsigned class, uint32_t *grain)
+bool engine_alloc(struct shmb_arena *a, unsigned thread, unsigned class, size_t align, uint32_t *grain)
 {
-	return alloc_flags(a, thread, class, 0, grain);
+	int flags = flags_of(a, thread, class);
+	char *p = flags ? shmb_je_mallocx(class_size(class), flags | (align ? MALLOCX_ALIGN(align) : 0)) : NULL;
+	return p && block_note(a, p, class, grain);
 }
 
-bool engine_alloc_aligned(struct shmb_arena *a, unsigned thread, unsigned class, size_t align, uint32_t *grain)
+/* jemalloc's experimental.batch_alloc: from the cache that `flags` name, once a slab would not be filled. */
+extern size_t je_batch_alloc(void **to, size_t n, size_t size, int flags);
+
+/* A request for a slab of them and more gets a new one, whatever is free of others: always one less. */
+static unsigned batch_most(unsigned class)
 {
-	return alloc_flags(a, thread, class, MALLOCX_ALIGN(align), grain);
+	unsigned slab = PAGE >> __builtin_ctz((unsigned)class_size(class) | PAGE);
+	return slab > 1 ? slab - 1 : 1;
+}
+
+unsigned engine_alloc_many(struct shmb_arena *a, unsigned thread, unsigned class, unsigned want, uint32_t *grains)
+{
+	enum { MOST = 16 };
+	int flags = flags_of(a, thread, class);
+	unsigned most = batch_most(class), got = 0;
+	void *blocks[MOST];
+	most = most < MOST ? most : MOST;
+	want = want < most ? want : most;
+	unsigned n = !flags ? 0 : (unsigned)je_batch_alloc(blocks, want, class_size(class), flags);
+	for (unsigned i = 0; i < n; i++)
+		got += block_note(a, blocks[i], class, &grains[got]);
+	return got;
 }
 
 void engine_free(struct shmb_arena *a, unsigned thread, unsigned class, uint32_t grain)

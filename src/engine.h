@@ -29,11 +29,14 @@ void engine_renew(struct shmb_arena *a, holder_t hold);
  * 32 a class at most, wait for its next call.
  */
 
-/* A block of `class`, its pages noted, in data grains. False: no memory. */
-bool engine_alloc(struct shmb_arena *a, unsigned thread, unsigned class, uint32_t *grain);
+/*
+ * A block of `class`, its pages noted, in data grains. align: 0, or a multiple
+ * of PAGE, for a class of whole pages. False: no memory.
+ */
+bool engine_alloc(struct shmb_arena *a, unsigned thread, unsigned class, size_t align, uint32_t *grain);
 
-/* The same at a multiple of `align` > PAGE. The class must be one of whole pages. */
-bool engine_alloc_aligned(struct shmb_arena *a, unsigned thread, unsigned class, size_t align, uint32_t *grain);
+/* Up to `want` blocks, into `grains`; how many: fewer than wanted says nothing, 0 stands for no memory. */
+unsigned engine_alloc_many(struct shmb_arena *a, unsigned thread, unsigned class, unsigned want, uint32_t *grains);
 
 /* Takes back a block of `class` that lies in a unit of page_unit_mine(). */
 void engine_free(struct shmb_arena *a, unsigned thread, unsigned class, uint32_t grain);

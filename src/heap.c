@@ -247,9 +247,7 @@ static void tell(const struct shmb_arena *a, const struct request *r, uint32_t g
 static void *issue_from_engine(struct shmb_arena *a, unsigned thread, const struct request *r)
 {
 	uint32_t grain;
-	bool got = r->align > PAGE ? engine_alloc_aligned(a, thread, r->class, r->align, &grain)
-	                           : engine_alloc(a, thread, r->class, &grain);
-	if (!got)
+	if (!engine_alloc(a, thread, r->class, r->align > PAGE ? r->align : 0, &grain))
 		return NULL;
 	if (a->guard) {
 		canary_prepare(a, grain, r->class);

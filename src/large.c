@@ -44,7 +44,7 @@ void *large_take(struct shmb_arena *a, size_t size, size_t align, bool *zeroed, 
 	uint64_t n = units_for(size ? size : 1);
 	bool wanted = *zeroed;
 	*zeroed = false;
-	uint64_t unit = n == 1 && align <= UNIT ? span_take_populated(a, false) : SPAN_NONE;
+	uint64_t unit = n == 1 && align <= UNIT ? span_take_populated(a, &n, false) : SPAN_NONE;
 	if (unit == SPAN_NONE)
 		unit = span_take(a, n, align > UNIT ? align >> UNIT_SHIFT : 1, false, zeroed);
 	if (unit == SPAN_NONE)

@@ -288,7 +288,7 @@ static inline uint64_t mag_holder(unsigned thread, holder_t h) { return (uint64_
 
 /*
  * One word a unit: kind << 60 | aux << 32 | holder.
- *   FREE   aux = SPAN_DIRTY: it is populated (then not zeros)
+ *   FREE   aux = SPAN_DIRTY: it is populated; SPAN_FRESH: and never written to, zeros
  *   TAKING on the way from FREE to something, or being emptied, by `holder`
  *   SMALL  pages of small blocks of `holder`'s jemalloc, a hold; a stale one:
  *          orphaned; aux = SPAN_ADOPTED: orphaned, `holder` is collecting from it
@@ -304,7 +304,7 @@ static inline uint64_t mag_holder(unsigned thread, holder_t h) { return (uint64_
  */
 typedef uint64_t span_t;
 enum span_kind { SPAN_FREE, SPAN_TAKING, SPAN_SMALL, SPAN_HEAD, SPAN_CONT, SPAN_KINDS };
-enum { SPAN_DIRTY = 1 };   /* aux of FREE and TAKING */
+enum { SPAN_DIRTY = 1, SPAN_FRESH = 2 }; /* aux of FREE and TAKING */
 enum { SPAN_ADOPTED = 1 }; /* aux of SMALL */
 
 static inline span_t span_make(enum span_kind kind, uint64_t aux, holder_t h)

@@ -279,12 +279,13 @@ static bool fill(struct tctx *t, struct mag_shm *m, unsigned class)
 		tally_enter(a, class, mag_count(m) - had);
 		return true;
 	}
-	for (uint32_t grain; n < want && engine_alloc(a, t->number, class, &grain); n++) {
-		if (a->guard)
-			canary_prepare(a, grain, class);
-		m->entries[n] = grain;
-		mag_count_set(m, n + 1);
-		block_set(a->blocks, grain, block_make(BLOCK_CACHED, class));
+	for (uint32_t more; n < want && (more = engine_alloc_many(a, t->number, class, want - n, &m->entries[n])); ) {
+		for (uint32_t end = n + more; n < end; n++) {
+			if (a->guard)
+				canary_prepare(a, m->entries[n], class);
+			mag_count_set(m, n + 1);
+			block_set(a->blocks, m->entries[n], block_make(BLOCK_CACHED, class));
+		}
 	}
 	tally_enter(a, class, n - had);
 	shadow_take(a, m);

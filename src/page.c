@@ -163,16 +163,16 @@ static bool grow(struct shmb_arena *a)
 	holder_t hold = atomic_load(&a->hold);
 	heap_lock(h);
 	bool mapped = h->next != NULL;
-	uint64_t n = 1, more = h->held / SPAN_SHARE < SPAN_MOST ? h->held / SPAN_SHARE : SPAN_MOST;
+	uint64_t more = h->held / SPAN_SHARE < SPAN_MOST ? h->held / SPAN_SHARE : SPAN_MOST;
 	heap_unlock(h);
 	if (!mapped && !heap_map(a))
 		return false;
 	bool zeroed;
-	uint64_t start = span_take_populated(a, true);
-	if (start == SPAN_NONE && more > 1 && (start = span_take(a, more, 1, true, &zeroed)) != SPAN_NONE)
-		n = more;
+	uint64_t n = more ? more : 1, start = span_take_populated(a, &n, true);
+	if (start == SPAN_NONE && more > 1)
+		start = span_take(a, n = more, 1, true, &zeroed);
 	if (start == SPAN_NONE)
-		start = span_take(a, 1, 1, true, &zeroed);
+		start = span_take(a, n = 1, 1, true, &zeroed);
 	if (start == SPAN_NONE)
 		return false;
 	for (uint64_t u = start; u < start + n; u++)

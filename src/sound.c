@@ -30,7 +30,7 @@ const char *sound_span(span_t w, uint64_t unit, uint64_t units)
 {
 	uint64_t aux = span_aux(w);
 	switch (span_kind_of(w)) {
-	case SPAN_FREE: return aux & ~(uint64_t)SPAN_DIRTY || span_holder(w) ? "free, and yet somebody's" : NULL;
+	case SPAN_FREE: return aux > SPAN_FRESH || span_holder(w) ? "free, and yet somebody's" : NULL;
 	case SPAN_TAKING: return NULL;
 	case SPAN_SMALL: return unit >= SMALL_UNITS ? "small blocks beyond the block map" : NULL;
 	case SPAN_HEAD: return !aux || aux > units - unit ? "a run that does not fit" : NULL;

@@ -10,7 +10,7 @@
  * populated for a while after it is free, so a busy heap does not churn and an
  * empty one is small: DIRTY_FLOOR units and as many as are in use always; up
  * to DIRTY_CAP times that many for a while, of which an eighth goes every
- * TRIM_MS. The taker of a unit is the only one who populates or punches it.
+ * TRIM_MS, as huge pages where it can. The taker of a unit is the only one who populates or punches it.
  * Its page of the block map is populated when it is first taken for small
  * blocks, and stays until it is punched with the rest: map_bits says so, set
  * after the one and cleared before the other. tag_bits say the same of its page
@@ -21,102 +21,16 @@
  */
 #include "span.h"
 
+#include "commit.h"
 #include "error.h"
 #include "probe.h"
-#include "shadow.h"
 #include "sys.h"
-
-#include <errno.h>
 
 enum { DIRTY_FLOOR = 16, DIRTY_CAP = 4, TRIM_MS = 100, TRIM_SHARE = 8, TRIM_RUN = 64 };
 
 static holder_t me(const struct shmb_arena *a)
 {
 	return atomic_load_explicit(&a->holder, memory_order_relaxed);
-}
-
-/* ---- tables ---------------------------------------------------------------- */
-
-static int commit_table(struct shmb_arena *a, uint64_t table, uint64_t from, uint64_t to)
-{
-	uint64_t first = (table + from) & ~(uint64_t)(PAGE - 1);
-	return sys_populate(a->map + first, round_up(table + to, PAGE) - first);
-}
-
-/* Commits the tables of all units below `end`. Any number of processes may do it at once. */
-static bool tables_ready(struct shmb_arena *a, uint64_t end)
-{
-	uint64_t from = atomic_load(&a->hdr->units_ready);
-	uint64_t to = round_up(end, CHUNK_UNITS);
-	if (end <= from) {
-		shadow_note(a);
-		return true;
-	}
-	if (commit_table(a, a->lay.spans, from * sizeof(span_t), to * sizeof(span_t)) ||
-	    commit_table(a, a->lay.used_bits, from / 8, to / 8) ||
-	    commit_table(a, a->lay.dirty_bits, from / 8, to / 8) ||
-	    commit_table(a, a->lay.map_bits, from / 8, to / 8) ||
-	    commit_table(a, a->lay.tag_bits, from / 8, to / 8) ||
-	    commit_table(a, a->lay.unit_tags, from, to) ||
-	    commit_table(a, a->lay.pages, from * UNIT_PAGES * sizeof(page_t), to * UNIT_PAGES * sizeof(page_t)))
-		return false;
-	while (from < to && !atomic_compare_exchange_weak(&a->hdr->units_ready, &from, to))
-		;
-	shadow_note(a);
-	return true;
-}
-
-/* The block map's pages of those units that small blocks can be in. */
-static void map_range(const struct shmb_arena *a, uint64_t start, uint64_t n, char **addr, uint64_t *len)
-{
-	uint64_t end = start + n < SMALL_UNITS ? start + n : SMALL_UNITS;
-	*addr = (char *)a->blocks + start * (UNIT / GRAIN);
-	*len = start < end ? (end - start) * (UNIT / GRAIN) : 0;
-}
-
-static int data_commit(struct shmb_arena *a, uint64_t start, uint64_t n)
-{
-	return sys_populate(unit_addr(a, start), n << UNIT_SHIFT);
-}
-
-static int map_commit(struct shmb_arena *a, uint64_t start, uint64_t n)
-{
-	char *addr;
-	uint64_t len;
-	map_range(a, start, n, &addr, &len);
-	int err = sys_populate(addr, len);
-	if (!err)
-		hint_fill(a->map_bits, start, n, true);
-	return err;
-}
-
-/* Gives a table's pages for those units back, of whose byte a grain `bits` say that they are there. */
-static int table_punch(struct shmb_arena *a, uint64_t start, uint64_t n, hint_t *bits, void *table)
-{
-	char *addr;
-	uint64_t len;
-	if (hint_find(bits, start, start + n, true) >= start + n)
-		return 0;
-	hint_fill(bits, start, n, false);
-	map_range(a, start, n, &addr, &len);
-	return sys_punch((char *)table + (addr - (char *)a->blocks), len);
-}
-
-/*
- * True: the memory is the system's again and reads as zeros. Locked memory cannot be punched. While a
- * snapshot is taken it may not be: it holds writes only. The words say TAKING by now, so either it has
- * them so, or they were written later, and the mark is seen.
- */
-static bool pages_punch(struct shmb_arena *a, uint64_t start, uint64_t n)
-{
-	if (atomic_load(&a->frozen))
-		return false;
-	int err = sys_punch(unit_addr(a, start), n << UNIT_SHIFT);
-	if (!err)
-		err = table_punch(a, start, n, a->map_bits, a->blocks);
-	if (!err)
-		err = table_punch(a, start, n, a->tag_bits, a->tags);
-	return !err;
 }
 
 /* ---- words ------------------------------------------------------------------ */
@@ -162,15 +76,15 @@ static void unuse(struct shmb_arena *a, uint64_t n)
 		;
 }
 
-/* Turns TAKING units into free ones, populated or not. */
-static void words_free(struct shmb_arena *a, uint64_t start, uint64_t n, bool dirty)
+/* Turns TAKING units into free ones; aux: 0, or how they are populated. */
+static void words_free(struct shmb_arena *a, uint64_t start, uint64_t n, uint64_t aux)
 {
 	for (uint64_t i = start; i < start + n; i++) {
 		if (unlikely(atomic_load_explicit(&a->unit_tags[i], memory_order_relaxed))) /* of one who died freeing it */
 			atomic_store_explicit(&a->unit_tags[i], 0, memory_order_relaxed);
-		word_set(a, i, span_make(SPAN_FREE, dirty ? SPAN_DIRTY : 0, 0));
+		word_set(a, i, span_make(SPAN_FREE, aux, 0));
 	}
-	if (dirty) {
+	if (aux) {
 		hint_fill(a->dirty_bits, start, n, true);
 		atomic_fetch_add(&a->hdr->units_dirty, n);
 	}
@@ -184,13 +98,13 @@ static void run_unclaim(struct shmb_arena *a, uint64_t start, uint64_t n)
 		word_set(a, i, span_make(SPAN_FREE, span_aux(span_get(a, i)), 0));
 }
 
-/*
- * FREE -> TAKING for all of the run, *dirty of them populated. False: *lost is
- * a unit that was not free; nothing is held.
- */
-static bool run_claim(struct shmb_arena *a, uint64_t start, uint64_t n, uint64_t *dirty, uint64_t *lost)
+/* Of a run, units: how many are populated, how many of these were written to. */
+struct run_has { uint64_t populated, written; };
+
+/* FREE -> TAKING for all of the run. False: *lost is a unit that was not free; nothing is held. */
+static bool run_claim(struct shmb_arena *a, uint64_t start, uint64_t n, struct run_has *has, uint64_t *lost)
 {
-	*dirty = 0;
+	*has = (struct run_has){0};
 	for (uint64_t i = 0; i < n; i++) {
 		span_t w = span_get(a, start + i);
 		if (span_kind_of(w) != SPAN_FREE ||
@@ -199,9 +113,16 @@ static bool run_claim(struct shmb_arena *a, uint64_t start, uint64_t n, uint64_t
 			run_unclaim(a, start, i);
 			return false;
 		}
-		*dirty += span_aux(w) != 0;
+		has->populated += span_aux(w) != 0;
+		has->written += span_aux(w) == SPAN_DIRTY;
 	}
 	return true;
+}
+
+/* Empties a claimed run, or leaves it populated. */
+static void run_empty(struct shmb_arena *a, uint64_t start, uint64_t n)
+{
+	words_free(a, start, n, commit_undo(a, start, n) ? 0 : SPAN_DIRTY);
 }
 
 static bool has_data(const struct shmb_arena *a, uint64_t unit)
@@ -231,25 +152,74 @@ static int commit_missing(struct shmb_arena *a, uint64_t start, uint64_t n,
 	return err;
 }
 
+/* Claims free units that are not populated. */
+static bool claim_bare(struct shmb_arena *a, uint64_t start, uint64_t n)
+{
+	struct run_has has;
+	uint64_t lost;
+	if (!run_claim(a, start, n, &has, &lost))
+		return false;
+	if (has.populated)
+		run_unclaim(a, start, n);
+	return !has.populated;
+}
+
+/* May what stands beside a run be populated with it? Nothing may. */
+static bool may_widen(const struct shmb_arena *a, uint64_t start, uint64_t end)
+{
+	uint64_t used = atomic_load_explicit(&a->hdr->units_used, memory_order_relaxed);
+	uint64_t dirty = atomic_load_explicit(&a->hdr->units_dirty, memory_order_relaxed);
+	return start == end || (end <= a->lay.units && dirty + (end - start) <= used &&
+	                        hint_find(a->used_bits, start, end, true) == end &&
+	                        hint_find(a->dirty_bits, start, end, true) == end);
+}
+
+/*
+ * Commits what is claimed and bare. As huge pages, if they are worth it: with what is free of those that it begins
+ * and ends in, which is populated free memory then.
+ */
+static int commit_bare(struct shmb_arena *a, uint64_t start, uint64_t n)
+{
+	uint64_t end = start + n, from = start & ~(uint64_t)(HUGE_UNITS - 1), to = round_up(end, HUGE_UNITS);
+	bool single = to - from == HUGE_UNITS; /* wants both sides, or it is no huge page */
+	bool before = may_widen(a, from, start), after = may_widen(a, end, to);
+	if ((single && !(before && after)) || !commit_is_huge(a))
+		return commit_data(a, start, n, false);
+	before = before && claim_bare(a, from, start - from);
+	after = after && claim_bare(a, end, to - end);
+	if (single && before != after) {
+		run_unclaim(a, before ? from : end, before ? start - from : to - end);
+		before = after = false;
+	}
+	from = before ? from : start;
+	to = after ? to : end;
+	int err = commit_data(a, from, to - from, true);
+	if (err) {
+		run_empty(a, from, start - from);
+		run_empty(a, end, to - end);
+		return from < start || to > end ? commit_data(a, start, n, false) : err;
+	}
+	words_free(a, from, start - from, SPAN_FRESH);
+	words_free(a, end, to - end, SPAN_FRESH);
+	return 0;
+}
+
 /* Makes a claimed run ready, or gives it back. map: with its block map. */
-static bool run_finish(struct shmb_arena *a, uint64_t start, uint64_t n, bool map, uint64_t dirty, bool *zeroed)
+static bool run_finish(struct shmb_arena *a, uint64_t start, uint64_t n, bool map, struct run_has has, bool *zeroed)
 {
 	hint_fill(a->used_bits, start, n, true);
-	if (dirty) {
+	if (has.populated) {
 		hint_fill(a->dirty_bits, start, n, false);
-		undirty(a, dirty);
+		undirty(a, has.populated);
 	}
-	if ((dirty < n && commit_missing(a, start, n, has_data, data_commit)) ||
-	    (map && commit_missing(a, start, n, has_map, map_commit))) {
-		if (pages_punch(a, start, n))
-			words_free(a, start, n, false);
-		else
-			run_unclaim(a, start, n); /* the bits come right with the next resync */
+	if ((has.populated < n && commit_missing(a, start, n, has_data, commit_bare)) ||
+	    (map && commit_missing(a, start, n, has_map, commit_map))) {
+		run_empty(a, start, n);
 		return false;
 	}
-	*zeroed = !dirty;
+	*zeroed = !has.written;
 	atomic_fetch_add_explicit(&a->hdr->units_used, n, memory_order_relaxed);
-	PROBE4(span_take, shmb_region_name(a->region), start, n, dirty);
+	PROBE4(span_take, shmb_region_name(a->region), start, n, has.populated);
 	return true;
 }
 
@@ -277,13 +247,14 @@ static uint64_t run_find(const struct shmb_arena *a, uint64_t n, uint64_t align,
 uint64_t span_take(struct shmb_arena *a, uint64_t n, uint64_t align, bool small, bool *zeroed)
 {
 	uint64_t end = small && a->lay.units > SMALL_UNITS ? SMALL_UNITS : a->lay.units;
-	uint64_t from = 0, lost, dirty;
+	uint64_t from = 0, lost;
+	struct run_has has;
 	for (;;) {
 		uint64_t start = run_find(a, n, align, from, end);
-		if (start == SPAN_NONE || !tables_ready(a, start + n))
+		if (start == SPAN_NONE || !commit_tables(a, start + n))
 			return SPAN_NONE;
-		if (run_claim(a, start, n, &dirty, &lost))
-			return run_finish(a, start, n, small, dirty, zeroed) ? start : SPAN_NONE;
+		if (run_claim(a, start, n, &has, &lost))
+			return run_finish(a, start, n, small, has, zeroed) ? start : SPAN_NONE;
 		mend_used(a, lost);
 		from = lost + 1;
 	}
@@ -291,48 +262,59 @@ uint64_t span_take(struct shmb_arena *a, uint64_t n, uint64_t align, bool small,
 
 bool span_take_at(struct shmb_arena *a, uint64_t start, uint64_t n, bool *zeroed)
 {
-	uint64_t lost, dirty;
-	if (start + n > a->lay.units || !tables_ready(a, start + n))
+	struct run_has has;
+	uint64_t lost;
+	if (start + n > a->lay.units || !commit_tables(a, start + n))
 		return false;
-	return run_claim(a, start, n, &dirty, &lost) && run_finish(a, start, n, false, dirty, zeroed);
+	return run_claim(a, start, n, &has, &lost) && run_finish(a, start, n, false, has, zeroed);
 }
 
-uint64_t span_take_populated(struct shmb_arena *a, bool small)
+uint64_t span_take_populated(struct shmb_arena *a, uint64_t *n, bool small)
 {
 	uint64_t ready = units_ready(a), end = small && ready > SMALL_UNITS ? SMALL_UNITS : ready;
-	uint64_t unit = hint_find(a->dirty_bits, 0, end, true), lost, dirty;
+	uint64_t unit = hint_find(a->dirty_bits, 0, end, true), lost;
+	struct run_has has;
 	bool zeroed;
 	if (unit == end)
 		return SPAN_NONE;
-	if (run_claim(a, unit, 1, &dirty, &lost))
-		return run_finish(a, unit, 1, small, dirty, &zeroed) ? unit : SPAN_NONE;
-	mend_dirty(a, unit);
+	*n = hint_find(a->dirty_bits, unit + 1, *n < end - unit ? unit + *n : end, false) - unit; /* one, whatever it says by now */
+	if (run_claim(a, unit, *n, &has, &lost))
+		return run_finish(a, unit, *n, small, has, &zeroed) ? unit : SPAN_NONE;
+	mend_dirty(a, lost);
 	return SPAN_NONE;
 }
 
 /* ---- giving back --------------------------------------------------------------- */
 
-/* How many free units may stay populated: for good, and for a while. */
-static uint64_t dirty_settled(const struct shmb_arena *a)
+/* How many free units may stay populated: for good, for a while, and at all. */
+struct dirty_limits { uint64_t settled, most, all; };
+
+static struct dirty_limits dirty_limits(const struct shmb_arena *a)
 {
-	return DIRTY_FLOOR + atomic_load_explicit(&a->hdr->units_used, memory_order_relaxed);
-}
-static uint64_t dirty_most(const struct shmb_arena *a)
-{
-	return DIRTY_FLOOR + atomic_load_explicit(&a->hdr->units_used, memory_order_relaxed) * DIRTY_CAP;
+	uint64_t used = atomic_load_explicit(&a->hdr->units_used, memory_order_relaxed);
+	uint64_t most = DIRTY_FLOOR + used * DIRTY_CAP;
+	return (struct dirty_limits){DIRTY_FLOOR + used, most, most + (used < HUGE_UNITS ? used : HUGE_UNITS)};
 }
 
-/* Moves towards the settled number, a little from time to time. */
+/* Of so many too many, how many go at once: a huge page at least. */
+static uint64_t trim_step(uint64_t over)
+{
+	uint64_t share = (over + TRIM_SHARE - 1) / TRIM_SHARE;
+	return share > HUGE_UNITS ? share : over < HUGE_UNITS ? over : HUGE_UNITS;
+}
+
+/* Moves towards the settled number, a little from time to time; above `all` at once. */
 static void settle(struct shmb_arena *a)
 {
-	uint64_t dirty = atomic_load_explicit(&a->hdr->units_dirty, memory_order_relaxed), goal = dirty_settled(a);
+	struct dirty_limits to = dirty_limits(a);
+	uint64_t dirty = atomic_load_explicit(&a->hdr->units_dirty, memory_order_relaxed);
 	uint64_t last = atomic_load_explicit(&a->hdr->trimmed_ms, memory_order_relaxed);
-	if (dirty > dirty_most(a)) {
-		span_trim(a, dirty_most(a));
-	} else if (dirty > goal) {
+	if (dirty > to.all) {
+		span_trim(a, to.most);
+	} else if (dirty > to.settled) {
 		uint64_t now = sys_coarse_ms();
 		if (now - last >= TRIM_MS && atomic_compare_exchange_strong(&a->hdr->trimmed_ms, &last, now))
-			span_trim(a, dirty - (dirty - goal + TRIM_SHARE - 1) / TRIM_SHARE);
+			span_trim(a, dirty - trim_step(dirty - to.settled));
 	}
 }
 
@@ -340,30 +322,46 @@ void span_return(struct shmb_arena *a, uint64_t start, uint64_t n)
 {
 	unuse(a, n);
 	uint64_t dirty = atomic_load_explicit(&a->hdr->units_dirty, memory_order_relaxed);
-	words_free(a, start, n, dirty + n <= dirty_most(a) || !pages_punch(a, start, n));
+	if (dirty + n <= dirty_limits(a).all)
+		words_free(a, start, n, SPAN_DIRTY);
+	else
+		run_empty(a, start, n);
 	settle(a);
 }
 
 /* Empties a run of at most `most` dirty free units that ends with `unit`; where to go on. */
 static uint64_t trim_one(struct shmb_arena *a, uint64_t unit, uint64_t most)
 {
-	uint64_t lost, dirty, n = 0;
+	struct run_has has;
+	uint64_t lost, n = 0;
 	while (n < most && n < unit + 1 && hint_get(a->dirty_bits, unit - n))
 		n++;
 	uint64_t start = unit + 1 - n;
-	if (!run_claim(a, start, n, &dirty, &lost)) {
+	if (!run_claim(a, start, n, &has, &lost)) {
 		mend_dirty(a, lost);
 		return lost;
 	}
 	hint_fill(a->used_bits, start, n, true);
 	hint_fill(a->dirty_bits, start, n, false);
-	undirty(a, dirty);
-	words_free(a, start, n, !pages_punch(a, start, n));
+	undirty(a, has.populated);
+	run_empty(a, start, n);
 	return start;
+}
+
+/* Whole huge pages, all free, as long as they are not too much: a part of one costs the kernel its splitting. */
+static void trim_huge(struct shmb_arena *a, uint64_t keep)
+{
+	for (uint64_t end = units_ready(a) & ~(uint64_t)(HUGE_UNITS - 1); end > 0; end -= HUGE_UNITS) {
+		if (atomic_load_explicit(&a->hdr->units_dirty, memory_order_relaxed) < keep + HUGE_UNITS)
+			return;
+		if (hint_find(a->dirty_bits, end - HUGE_UNITS, end, false) == end)
+			(void)trim_one(a, end - 1, HUGE_UNITS);
+	}
 }
 
 void span_trim(struct shmb_arena *a, uint64_t keep)
 {
+	trim_huge(a, keep);
 	for (uint64_t unit = units_ready(a); unit > 0;) {
 		uint64_t dirty = atomic_load_explicit(&a->hdr->units_dirty, memory_order_relaxed);
 		if (dirty <= keep)

@@ -18,8 +18,8 @@ uint64_t span_take(struct shmb_arena *a, uint64_t n, uint64_t align, bool small,
 /* The same for exactly the units from `start` on. */
 bool span_take_at(struct shmb_arena *a, uint64_t start, uint64_t n, bool *zeroed);
 
-/* One unit that is free and populated already; SPAN_NONE: none was found. */
-uint64_t span_take_populated(struct shmb_arena *a, bool small);
+/* Units in a row that are free and populated already, *n of them at most; SPAN_NONE: none was found. */
+uint64_t span_take_populated(struct shmb_arena *a, uint64_t *n, bool small);
 
 /* Gives back units whose words are TAKING by this process. */
 void span_return(struct shmb_arena *a, uint64_t start, uint64_t n);

@@ -25,6 +25,9 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 #ifndef MADV_COLD
 #define MADV_COLD 20
 #endif
@@ -397,6 +400,14 @@ int sys_populate(void *addr, uint64_t len)
 	return err == EFAULT ? ENOMEM : err; /* EFAULT stands for the SIGBUS that a touch would have been */
 }
 
+int sys_populate_huge(void *addr, uint64_t len)
+{
+	int err = 0;
+	for (char *at = addr; at < (char *)addr + len && !err; at += HUGE_PAGE) /* of nothing none is made */
+		err = sys_populate(at, 1);
+	return err ? err : RESULT(advise(addr, len, MADV_COLLAPSE));
+}
+
 void sys_discard(void *addr, uint64_t len)
 {
 	(void)RESULT(advise(addr, len, MADV_DONTNEED));
@@ -595,4 +606,5 @@ static uint64_t clock_ns(clockid_t clock)
 }
 
 uint64_t sys_coarse_ms(void) { return clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000u; }
+uint64_t sys_ticks_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 uint64_t sys_now_ns(void) { return clock_ns(CLOCK_REALTIME); }

@@ -64,6 +64,12 @@ void sys_hugepages(void *addr, uint64_t len); /* a wish */
 int sys_barrier(bool quick);
 int sys_barrier_register(void);
 int sys_populate(void *addr, uint64_t len); /* ENOMEM: the file system is full */
+/*
+ * The same as huge pages, `addr` and `len` multiples of HUGE_PAGE. Whatever it
+ * returns, some of it may be there: EINVAL and more stand for no such pages.
+ */
+enum { HUGE_PAGE = 2 << 20 };
+int sys_populate_huge(void *addr, uint64_t len);
 void sys_discard(void *addr, uint64_t len); /* private memory: the pages go, the mapping stays */
 int sys_punch(void *addr, uint64_t len);    /* gives the pages back; reads zero afterwards */
 
@@ -107,6 +113,7 @@ void sys_become_server(const char *name); /* deaf to signals, in the root direct
 void sys_copy_text(char *out, size_t len, const char *text); /* cut to what fits; snprintf reads much code */
 unsigned sys_threads(void); /* of this process; 0: not known */
 void sys_process_name(char *out, size_t len); /* for people only */
+uint64_t sys_ticks_ns(void);  /* since some time */
 uint64_t sys_now_ns(void);    /* since the epoch */
 uint64_t sys_coarse_ms(void); /* since boot, a few milliseconds late, and cheap */
 

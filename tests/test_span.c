@@ -4,6 +4,7 @@
  */
 #include "tests_common.h"
 
+#include "commit.h"
 #include "sys.h"
 
 #include <pthread.h>
@@ -191,13 +192,13 @@ END_TEST
 
 START_TEST(free_units_stay_populated_only_up_to_a_limit)
 {
-	enum { FLOOR = 16, CAP = 4 }; /* span.c: DIRTY_FLOOR, and DIRTY_CAP times as many as are in use */
+	enum { FLOOR = 16, CAP = 4, SLACK = 33 }; /* span.c: DIRTY_FLOOR, DIRTY_CAP times as many as are in use, and a huge page */
 	struct model *m = model_new();
 	for (unsigned i = 0; i < UNITS / 2; i++)
 		model_take(m, 1, false);
 	while (m->live) {
 		model_remove(m, 0);
-		ck_assert_uint_le(atomic_load(&m->a->hdr->units_dirty), FLOOR + CAP * units_used(m->a) + 1);
+		ck_assert_uint_le(atomic_load(&m->a->hdr->units_dirty), FLOOR + CAP * units_used(m->a) + SLACK);
 	}
 	model_check(m);
 	ck_assert_uint_gt(atomic_load(&m->a->hdr->units_dirty), 0);
@@ -259,6 +260,47 @@ START_TEST(memory_is_there_when_taken_and_gone_when_trimmed)
 	span_trim(a, 0);
 	ck_assert_uint_eq(file_bytes(a), empty);
 	arena_done(a);
+}
+END_TEST
+
+/* What is free of a huge page comes with the first unit of it, once as much is in use. */
+START_TEST(a_huge_page_is_populated_as_a_whole)
+{
+	enum { HUGE = 32, BEFORE = 2 * HUGE };
+	struct model *m = model_new();
+	commit_huge_anyway = true;
+	for (unsigned i = 0; i < BEFORE; i++) {
+		ck_assert_uint_eq(atomic_load(&m->a->hdr->units_dirty), i > HUGE ? BEFORE - i : 0);
+		model_take(m, 1, false);
+	}
+	uint64_t before = file_bytes(m->a);
+	model_take(m, 1, true);
+	ck_assert_uint_eq(atomic_load(&m->a->hdr->units_dirty), HUGE - 1);
+	ck_assert_uint_eq(file_bytes(m->a) - before, HUGE * UNIT + UNIT / GRAIN);
+	for (uint64_t u = BEFORE + 1; u < BEFORE + HUGE; u++)
+		ck_assert_uint_eq(span_get(m->a, u), span_make(SPAN_FREE, SPAN_FRESH, 0));
+	model_check(m);
+	bool zeroed;
+	uint64_t start = span_take(m->a, 3, 1, false, &zeroed); /* model_add looks whether it is so */
+	ck_assert_uint_eq(start, BEFORE + 1);
+	ck_assert(zeroed);
+	model_add(m, start, 3, false, zeroed);
+	ck_assert_uint_eq(file_bytes(m->a) - before, HUGE * UNIT + UNIT / GRAIN);
+	model_take(m, 2 * HUGE, false); /* begins in that page, and ends in one of its own */
+	ck_assert_uint_eq(atomic_load(&m->a->hdr->units_dirty), HUGE - 4);
+	model_check(m);
+	uint64_t other = BEFORE + 3 * HUGE + HUGE / 2; /* the halves of two */
+	ck_assert(span_take_at(m->a, other, HUGE, &zeroed));
+	ck_assert(zeroed);
+	model_add(m, other, HUGE, false, zeroed);
+	ck_assert_uint_eq(atomic_load(&m->a->hdr->units_dirty), HUGE - 4 + HUGE);
+	model_check(m);
+	while (m->live)
+		model_remove(m, m->live - 1);
+	span_trim(m->a, 0);
+	model_check(m);
+	commit_huge_anyway = false;
+	model_done(m);
 }
 END_TEST
 
@@ -409,7 +451,7 @@ int main(void)
 {
 	return TESTS_RUN("span", random_operations_agree_with_the_model, alignment_up_to_the_greatest,
 	                 free_units_stay_populated_only_up_to_a_limit,
-	                 a_populated_surplus_goes_in_time, memory_is_there_when_taken_and_gone_when_trimmed, one_dirty_unit_makes_the_run_not_zeroed,
+	                 a_populated_surplus_goes_in_time, memory_is_there_when_taken_and_gone_when_trimmed, a_huge_page_is_populated_as_a_whole, one_dirty_unit_makes_the_run_not_zeroed,
 	                 seize_takes_only_from_the_word_it_names, resync_mends_bitmaps_and_counts,
 	                 wrong_bits_never_give_a_unit_twice, racing_takers_never_share_a_unit);
 }
