@@ -40,7 +40,7 @@ say = @$(if $(V),:,printf '  %-5s %s\n')
 
 # ---- the layers: a file may include headers of its own layer and of those before it.
 # scripts/check-layers.sh reads this list.
-LAYER_0 := error sys class once probe
+LAYER_0 := error sys huge class once probe
 LAYER_1 := name extent rule layout blockmap hint lease window type
 LAYER_2 := region reaper raw sound format
 LAYER_3 := arena shadow slot lock commit span page

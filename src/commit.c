@@ -1,73 +1,16 @@
 /*
- * commit.c - the memory under units: it is there before anybody may touch it.
- *
- * Page by page, or 2 MiB at once: a huge page costs a seventh of its 512 pages
- * (README of bench/), and its users a seventh of their misses of the TLB. It
- * is asked for with MADV_COLLAPSE, which a system does that has shared huge
- * pages switched off, if one page is there. Refused (a kernel before 6.1, a
- * file system that has none, nothing in one piece), or slow for want of memory
- * in one piece: by pages, and after a while it is tried again.
+ * commit.c - the memory under units: it is there before anybody may touch it,
+ * by huge pages where they are worth it (huge.c).
  */
 #include "commit.h"
 
+#include "huge.h"
 #include "shadow.h"
 #include "sys.h"
 
-/* ---- what pages cost here ------------------------------------------------------- */
-
-enum { HUGE_PAGES = HUGE_UNITS * UNIT_PAGES, SLOWER = 2, PAUSE_LEAST = 16, PAUSE_MOST = 1024, SAMPLE = UNIT_PAGES };
-
-/* Of this process. Threads that measure at once lose one of two measurements. */
-static struct {
-	_Atomic uint32_t page_ns; /* smoothed: to populate one; 0: not known */
-	_Atomic uint32_t pause;   /* huge pages to pass over */
-	_Atomic uint32_t last;    /* how many those were at first */
-} cost;
-
-bool commit_huge_anyway;
-
-static int populate(char *addr, uint64_t len)
-{
-	uint64_t pages = len / PAGE, began = pages >= SAMPLE ? sys_ticks_ns() : 0;
-	int err = sys_populate(addr, len);
-	if (began && !err) {
-		uint64_t now = (sys_ticks_ns() - began) / pages;
-		uint32_t had = atomic_load_explicit(&cost.page_ns, memory_order_relaxed);
-		uint64_t mean = had ? had - had / 8 + now / 8 : now;
-		atomic_store_explicit(&cost.page_ns, mean < UINT32_MAX ? (uint32_t)mean : UINT32_MAX, memory_order_relaxed);
-	}
-	return err;
-}
-
-static void pause_more(void)
-{
-	uint32_t last = atomic_load_explicit(&cost.last, memory_order_relaxed), next = last * 2;
-	next = next < PAUSE_LEAST ? PAUSE_LEAST : next > PAUSE_MOST ? PAUSE_MOST : next;
-	atomic_store_explicit(&cost.last, next, memory_order_relaxed);
-	atomic_store_explicit(&cost.pause, next, memory_order_relaxed);
-}
-
-/* Whole huge pages. False: some of it may be there. */
-static bool populate_huge(char *addr, uint64_t len)
-{
-	uint64_t pages = len / PAGE, began = sys_ticks_ns();
-	uint32_t page_ns = atomic_load_explicit(&cost.page_ns, memory_order_relaxed);
-	bool done = !sys_populate_huge(addr, len);
-	if (!done || (page_ns && (sys_ticks_ns() - began) / pages > (uint64_t)page_ns * SLOWER))
-		pause_more();
-	else
-		atomic_store_explicit(&cost.last, 0, memory_order_relaxed);
-	return done;
-}
-
 bool commit_is_huge(const struct shmb_arena *a)
 {
-	if (a->region->granule != PAGE || atomic_load_explicit(&a->frozen, memory_order_relaxed))
-		return false;
-	uint32_t pause = atomic_load_explicit(&cost.pause, memory_order_relaxed);
-	if (pause)
-		atomic_store_explicit(&cost.pause, pause - 1, memory_order_relaxed);
-	return !pause || commit_huge_anyway;
+	return a->region->granule == PAGE && !atomic_load_explicit(&a->frozen, memory_order_relaxed) && huge_worth();
 }
 
 /* ---- tables ----------------------------------------------------------------------- */
@@ -107,10 +50,10 @@ int commit_data(struct shmb_arena *a, uint64_t start, uint64_t n, bool huge_too)
 	char *at = a->data + (start << UNIT_SHIFT), *end = at + (n << UNIT_SHIFT);
 	char *huge = a->data + (round_up(start, HUGE_UNITS) << UNIT_SHIFT);
 	uint64_t len = huge < end ? (uint64_t)(end - huge) & ~(((uint64_t)HUGE_UNITS << UNIT_SHIFT) - 1) : 0;
-	if (!huge_too || !len || !populate_huge(huge, len))
-		return populate(at, (uint64_t)(end - at));
-	int err = huge > at ? populate(at, (uint64_t)(huge - at)) : 0;
-	return !err && huge + len < end ? populate(huge + len, (uint64_t)(end - huge - len)) : err;
+	if (!huge_too || !len || !huge_populate(huge, len, true))
+		return huge_populate_pages(at, (uint64_t)(end - at));
+	int err = huge > at ? huge_populate_pages(at, (uint64_t)(huge - at)) : 0;
+	return !err && huge + len < end ? huge_populate_pages(huge + len, (uint64_t)(end - huge - len)) : err;
 }
 
 /* A table's pages, of a byte a grain, for those units that small blocks can be in. */

@@ -14,8 +14,7 @@ bool commit_tables(struct shmb_arena *a, uint64_t end);
 int commit_data(struct shmb_arena *a, uint64_t start, uint64_t n, bool huge_too);
 int commit_map(struct shmb_arena *a, uint64_t start, uint64_t n);
 
-/* Whether a whole huge page is worth its trouble now. commit_huge_anyway: whatever it costs; tests want that. */
-extern bool commit_huge_anyway;
+/* Whether a whole huge page is worth it now. */
 bool commit_is_huge(const struct shmb_arena *a);
 
 /* True: the memory is the system's again and reads as zeros. */

@@ -15,7 +15,9 @@
  * Otherwise each page is as it was at some moment, data first and tables last.
  */
 #include "arena.h"
+#include "commit.h"
 #include "freeze.h"
+#include "huge.h"
 #include "lease.h"
 #include "preload_api.h"
 #include "shadow.h"
@@ -26,7 +28,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { HUGE_UNITS = 32, HUGE_WISHES = 8192 }; /* 2 MiB; each wish can be a mapping more, of which there are 65530 */
+enum { HUGE_WISHES = 8192 }; /* each can be a mapping more, of which there are 65530 */
 enum { PACK_ATTEMPTS = 4, WORD_BITS = 64 };
 
 #define PRIVATE_MEMORY (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
@@ -57,6 +59,8 @@ struct copier {
 	const _Atomic page_t *pages;
 	struct freeze freeze;
 	uint64_t *copied; /* frozen: a bit a unit */
+	uint64_t prepared; /* the last huge page that was looked at: its first unit plus one */
+	unsigned wishes;   /* for huge pages */
 };
 
 /* A mapping that has become one with its neighbours cannot be taken out where no more mappings are allowed. */
@@ -122,7 +126,7 @@ static void copy(struct copier *c, const void *from, uint64_t len)
 	if (!to)
 		return;
 	if (c->mirror && len > PAGE)
-		(void)sys_populate(to, len); /* at once, not by a fault for each page; refused: by these */
+		(void)huge_populate_pages(to, len); /* at once, not by a fault for each page; refused: by these */
 	if (c->fd >= 0) {
 		int err = sys_pread(c->fd, to, len, off);
 		if (!err || err == EIO) { /* EIO: the file is too short, a mapping has no more */
@@ -171,10 +175,36 @@ static void look_at_region(struct copier *c)
 
 /* ---- copying ------------------------------------------------------------------------ */
 
+/* Where at least half of it will be used: it makes the copy several times faster, and the fork after it. */
+static bool wants_huge(const struct copier *c, uint64_t unit)
+{
+	unsigned used = 0;
+	for (uint64_t u = unit; u < unit + HUGE_UNITS && u < c->ready; u++) {
+		enum span_kind k = span_kind_of(word_of(c, u));
+		used += k == SPAN_SMALL || k == SPAN_HEAD || k == SPAN_CONT;
+	}
+	return used >= HUGE_UNITS / 2 && unit + HUGE_UNITS <= c->a->lay.units;
+}
+
+/* Huge pages for where units are to be copied to: whoever comes back to one finds it there. */
+static void prepare(struct copier *c, uint64_t unit, uint64_t n)
+{
+	for (uint64_t at = unit & ~(uint64_t)(HUGE_UNITS - 1); at < unit + n; at += HUGE_UNITS) {
+		if (!c->mirror || c->prepared == at + 1 || c->wishes == HUGE_WISHES)
+			continue;
+		c->prepared = at + 1;
+		if (wants_huge(c, at) && huge_worth()) {
+			(void)huge_populate(c->mirror + c->a->lay.data + (at << UNIT_SHIFT), HUGE_PAGE, false);
+			c->wishes++;
+		}
+	}
+}
+
 /* Runs of pages that have had blocks. */
 static void copy_small(struct copier *c, uint64_t unit)
 {
 	uint64_t page = unit * UNIT_PAGES, end = page + UNIT_PAGES;
+	prepare(c, unit, 1);
 	for (uint64_t n; page < end; page += n + 1) {
 		for (n = 0; page + n < end && atomic_load_explicit(&c->pages[page + n], memory_order_acquire);)
 			n++;
@@ -184,6 +214,7 @@ static void copy_small(struct copier *c, uint64_t unit)
 
 static void copy_large(struct copier *c, uint64_t unit, uint64_t n)
 {
+	prepare(c, unit, n);
 	copy(c, c->a->data + (unit << UNIT_SHIFT), n << UNIT_SHIFT);
 }
 
@@ -219,32 +250,6 @@ static void copy_all(struct copier *c)
 		if (span_kind_of(word_of(c, u)) == SPAN_SMALL)
 			copy(c, map_of(c, u), UNIT / GRAIN);
 	copy_index(c);
-}
-
-/* Where at least half of it will be used: it makes the copy several times faster, and the fork after it. */
-static bool wants_huge(const struct copier *c, uint64_t unit)
-{
-	unsigned used = 0;
-	for (uint64_t u = unit; u < unit + HUGE_UNITS && u < c->ready; u++) {
-		enum span_kind k = span_kind_of(word_of(c, u));
-		used += k == SPAN_SMALL || k == SPAN_HEAD || k == SPAN_CONT;
-	}
-	return used >= HUGE_UNITS / 2;
-}
-
-static void wish_huge(const struct copier *c)
-{
-	unsigned wishes = 0;
-	for (uint64_t u = 0; u < c->ready && wishes < HUGE_WISHES; u += HUGE_UNITS) {
-		uint64_t start = u;
-		while (u < c->ready && wants_huge(c, u))
-			u += HUGE_UNITS;
-		if (u == start)
-			continue;
-		uint64_t end = u < c->a->lay.units ? u : c->a->lay.units;
-		sys_hugepages(c->mirror + c->a->lay.data + (start << UNIT_SHIFT), (end - start) << UNIT_SHIFT);
-		wishes++;
-	}
 }
 
 /* ---- of one moment --------------------------------------------------------------------- */
@@ -355,7 +360,6 @@ static bool copy_moment(struct copier *c, struct shmb_arena *a)
 		return false;
 	bool held = freeze_begin(&c->freeze, a) && !all_hold(c);
 	if (held) {
-		wish_huge(c);
 		for (uint64_t u = 0, n; (n = run_next(c, &u)); u += n)
 			run_copy(c, u, n);
 	}
@@ -396,8 +400,6 @@ static int mirror_take(struct copier *c, struct shmb_arena *a, struct snapshot *
 	s->moment = moment && copy_moment(c, a);
 	if (!s->moment) {
 		c->err = 0;
-		look_at_region(c);
-		wish_huge(c);
 		copy_all(c);
 	}
 	c->mirror = NULL;

@@ -4,7 +4,7 @@
  */
 #include "tests_common.h"
 
-#include "commit.h"
+#include "huge.h"
 #include "sys.h"
 
 #include <pthread.h>
@@ -268,7 +268,7 @@ START_TEST(a_huge_page_is_populated_as_a_whole)
 {
 	enum { HUGE = 32, BEFORE = 2 * HUGE };
 	struct model *m = model_new();
-	commit_huge_anyway = true;
+	huge_anyway = true;
 	for (unsigned i = 0; i < BEFORE; i++) {
 		ck_assert_uint_eq(atomic_load(&m->a->hdr->units_dirty), i > HUGE ? BEFORE - i : 0);
 		model_take(m, 1, false);
@@ -299,7 +299,7 @@ START_TEST(a_huge_page_is_populated_as_a_whole)
 		model_remove(m, m->live - 1);
 	span_trim(m->a, 0);
 	model_check(m);
-	commit_huge_anyway = false;
+	huge_anyway = false;
 	model_done(m);
 }
 END_TEST
