@@ -15,7 +15,7 @@
 
 #include <stdatomic.h>
 
-enum { SMALL_PAGE = 4096, SAMPLE = 16, SLOWER = 2, PAUSE_LEAST = 16, PAUSE_MOST = 1024 };
+enum { SMALL_PAGE = 4096, SAMPLE = 16, PAUSE_LEAST = 32, PAUSE_MOST = 1024 };
 
 bool huge_anyway;
 
@@ -71,7 +71,8 @@ bool huge_populate(void *addr, uint64_t len, bool shared)
 	if (!shared)
 		sys_hugepages(addr, len);
 	bool done = !(shared ? sys_populate_huge(addr, len) : sys_populate(addr, len));
-	if (!done || (page_ns && ns_each(began, len) > page_ns * SLOWER))
+	uint32_t dear = page_ns / 3 * 4; /* giving small ones back costs another third */
+	if (!done || (page_ns && ns_each(began, len) > dear))
 		pause_more();
 	else
 		set(&cost.last, 0);
