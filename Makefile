@@ -317,4 +317,4 @@ distclean: clean
 .PHONY: deb check-deb check-mpi check-valgrind valgrind-run newcomer
 .SECONDARY:
 .DELETE_ON_ERROR:
--include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(TESTS:%=%.d) $(HELPERS:%=%.d) $(EXAMPLES:%=%.d) $(wildcard $(BUILD)/tests/fuzz/*.d)
+-include $(OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d) $(TESTS:%=%.d) $(HELPERS:%=%.d) $(EXAMPLES:%=%.d) $(wildcard $(BUILD)/tests/fuzz/*.d) $(FAULT_OBJ:.o=.d)

@@ -24,6 +24,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -237,6 +240,7 @@ static enum kind advice_kind(long advice)
 {
 	switch (advice) {
 	case MADV_POPULATE_WRITE: return POPULATE;
+	case MADV_COLLAPSE: return COLLAPSE;
 	case MADV_REMOVE: return PUNCH;
 	case MADV_DONTFORK: return DONTFORK;
 	case MADV_WIPEONFORK: return WIPEONFORK;

@@ -63,6 +63,7 @@ enum { PART = 4096, /* half of what was asked for */ END /* nothing at all: the 
 	X(MUNMAP, "munmap", ENOMEM)                                                                                    \
 	X(MPROTECT, "mprotect", EACCES, ENOMEM)                                                                        \
 	X(POPULATE, "madvise, MADV_POPULATE_WRITE", EAGAIN, EFAULT, EHWPOISON, EINTR, EINVAL, ENOMEM)                  \
+	X(COLLAPSE, "madvise, MADV_COLLAPSE", EAGAIN, EBUSY, EINVAL, ENOMEM)                                           \
 	X(PUNCH, "madvise, MADV_REMOVE", EACCES, EINTR, EINVAL, ENOSPC)                                                \
 	X(DONTFORK, "madvise, MADV_DONTFORK", EINVAL, ENOMEM)                                                          \
 	X(DISCARD, "madvise, MADV_DONTNEED", EINVAL, ENOMEM)                                                           \

@@ -192,6 +192,7 @@ static int got(void *block)
 
 static int malloc_small(void) { return got(p = shmb_malloc(a, 100)); }
 static int malloc_large(void) { return got(p = shmb_malloc(a, MIB)); }
+static int malloc_huge(void) { return got(p = shmb_malloc(a, 5 * MIB)); } /* two huge pages, and two halves */
 static int aligned(void) { return got(p = shmb_aligned_alloc(a, 2 * MIB, 100)); }
 static int aligned_small(void) { return got(p = shmb_aligned_alloc(a, 8 * KIB, 100)); }
 static int calloc_large(void) { return got(p = shmb_calloc(a, 3, 100 * KIB)); }
@@ -556,6 +557,7 @@ static const struct op ops[] = {
 	{"own", with_leaked, own, NULL, close_all, false, false},
 	{"malloc, the first", with_arena, malloc_small, NULL, free_and_close, false, false},
 	{"malloc, large", with_arena, malloc_large, NULL, free_and_close, false, false},
+	{"malloc, by huge pages", with_arena, malloc_huge, NULL, free_and_close, false, false},
 	{"malloc, many", with_arena, malloc_many, NULL, free_many_and_close, false, false},
 	{"malloc, all that an idle process caches", with_idle, malloc_all, malloc_all_later, free_and_close, false, false},
 	{"calloc, large", with_arena, calloc_large, NULL, free_and_close, false, false},
