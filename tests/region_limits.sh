@@ -67,15 +67,24 @@ verify "no locked memory" works some "ulimit -l 0; exec ${as_nobody:-} \"\$@\"" 
 
 # ---- memory ----------------------------------------------------------------------------------
 
+# Where control groups with the memory controller are made, and which file limits them: v2, or v1
+if grep -qw memory /sys/fs/cgroup/cgroup.subtree_control 2>/dev/null; then
+	groups=/sys/fs/cgroup limit=memory.max
+elif [ -w /sys/fs/cgroup/memory/memory.limit_in_bytes ]; then
+	groups=/sys/fs/cgroup/memory limit=memory.limit_in_bytes
+else
+	groups=
+fi
 # in_group BYTES COMMAND...: in a control group of its own that has that much memory
 in_group() {
-	local group=/sys/fs/cgroup/shmb-test-$$ status=0
-	mkdir "$group" && echo "$1" >"$group/memory.max" && echo 0 >"$group/memory.swap.max" || return 1
+	local group=$groups/shmb-test-$$ status=0
+	mkdir "$group" && echo "$1" >"$group/$limit" || return 99
+	[ ! -e "$group/memory.swap.max" ] || echo 0 >"$group/memory.swap.max"
 	bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$group" "${@:2}" || status=$?
 	rmdir "$group"
 	return $status
 }
-if grep -qw memory /sys/fs/cgroup/cgroup.subtree_control 2>/dev/null; then
+if [ "$groups" ] && [ "$(id -u)" = 0 ]; then
 	status=0
 	in_group $((48 << 20)) "$helper" fill "$name" $((256 << 20)) >"$work/out" 2>"$work/err" || status=$?
 	verify "a control group of 48 MiB: no memory, or the kernel's end of it" [ $status = 0 -o $status = 1 -o $status = 137 ]
@@ -83,7 +92,7 @@ if grep -qw memory /sys/fs/cgroup/cgroup.subtree_control 2>/dev/null; then
 	verify "  and then it is gone" nothing_left
 	rm -f "$file"
 else
-	missing "a memory control group" "no cgroup v2 with that controller here"
+	missing "a memory control group" "none is to be had here"
 fi
 if [ "$alone" ]; then
 	tiny="exec unshare -m --propagation private bash -c 'mount -t tmpfs -o size=1m tmpfs /dev/shm || exit 99; \"\$@\"; s=\$?; df --output=used /dev/shm | tail -1; exit \$s' tiny \"\$@\""
