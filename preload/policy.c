@@ -141,9 +141,9 @@ static bool set_path(const char *value)
 		return refuse("SHMBIND_PATH", value, "too long for a region's path");
 	bool there = !stat(value, &st);
 	if (there && !S_ISDIR(st.st_mode))
-		return refuse("SHMBIND_PATH", value, strerror(ENOTDIR));
+		return refuse("SHMBIND_PATH", value, shmb_strerror(ENOTDIR));
 	if (!there || faccessat(AT_FDCWD, value, W_OK | X_OK, AT_EACCESS))
-		return refuse("SHMBIND_PATH", value, strerror(errno));
+		return refuse("SHMBIND_PATH", value, shmb_strerror(errno));
 	policy.path = copy;
 	return true;
 }

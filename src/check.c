@@ -514,6 +514,7 @@ static int look_fresh(struct check *c, const char *name, struct faults *faults, 
 	if (!err) {
 		*digest = v.digest;
 		err = look(c, &v, fd, faults);
+		c->v = NULL;
 		view_close(&v);
 	}
 	sys_close(fd);

@@ -152,7 +152,7 @@ static bool start_possible(void)
 		return false;
 	int err = 0;
 	for (unsigned i = 1; i < MAPPINGS && !err; i += 2)
-		err = sys_protect((char *)trial + i * PAGE, PAGE, PROT_NONE);
+		err = sys_protect((char *)trial + (size_t)i * PAGE, PAGE, PROT_NONE);
 	(void)sys_unmap(trial, BYTES); /* refused: it is but addresses */
 	return !err;
 }

@@ -37,7 +37,7 @@ static uint32_t ns_each(uint64_t began, uint64_t len)
 
 int huge_populate_pages(void *addr, uint64_t len)
 {
-	bool measured = len >= SAMPLE * SMALL_PAGE;
+	bool measured = len >= (uint64_t)SAMPLE * SMALL_PAGE;
 	uint64_t began = measured ? sys_ticks_ns() : 0;
 	int err = sys_populate(addr, len);
 	if (measured && !err) {

@@ -101,9 +101,9 @@ int name_in(const char *dir, const char *name, char out[REGION_PATH])
 		n--;
 	if (n + 1 + m >= REGION_PATH)
 		return ENAMETOOLONG;
-	memcpy(out, dir, n);
+	sys_copy_text(out, n + 1, dir);
 	out[n] = '/';
-	memcpy(out + n + 1, name, m + 1);
+	sys_copy_text(out + n + 1, m + 1, name);
 	return 0;
 }
 
