@@ -151,13 +151,11 @@ static void get(const struct end *e, unsigned to, uint32_t n)
 	wait_for(e, &e->m->to[to].word, n);
 	if (!e->a)
 		return;
-	const char *text = shmb_deref(e->a, e->m->to[to].ref, MESSAGE);
-	for (unsigned i = 0; text && i < MESSAGE; i++)
-		if (text[i] != (char)n)
-			text = NULL;
-	if (!text)
+	char *text = shmb_deref(e->a, e->m->to[to].ref, MESSAGE), want[MESSAGE];
+	memset(want, (int)n, MESSAGE);
+	if (!text || memcmp(text, want, MESSAGE))
 		die("a message", EBADMSG);
-	shmb_free(e->a, (void *)text);
+	shmb_free(e->a, text);
 }
 
 /* Both ends count alike: the n-th message asks, and is answered with the same number. */

@@ -338,14 +338,13 @@ static int flags_of(struct shmb_arena *a, unsigned thread, unsigned class)
 }
 
 /* A block of jemalloc's as the region knows it; false: it is not from there. */
-static bool block_note(struct shmb_arena *a, char *p, unsigned class, uint32_t *grain)
+static bool block_here(struct shmb_arena *a, char *p, uint32_t *grain)
 {
 	if (!arena_has(a, p)) {
 		shmb_je_dallocx(p, MALLOCX_TCACHE_NONE);
 		return false;
 	}
 	*grain = (uint32_t)((uint64_t)(p - a->data) >> GRAIN_SHIFT);
-	page_note(a, *grain, class);
 	return true;
 }
 
@@ -353,7 +352,10 @@ bool engine_alloc(struct shmb_arena *a, unsigned thread, unsigned class, size_t 
 {
 	int flags = flags_of(a, thread, class);
 	char *p = flags ? shmb_je_mallocx(class_size(class), flags | (align ? MALLOCX_ALIGN(align) : 0)) : NULL;
-	return p && block_note(a, p, class, grain);
+	if (!p || !block_here(a, p, grain))
+		return false;
+	page_note(a, *grain, class);
+	return true;
 }
 
 /* jemalloc's experimental.batch_alloc: from the cache that `flags` name, once a slab would not be filled. */
@@ -368,15 +370,22 @@ static unsigned batch_most(unsigned class)
 
 unsigned engine_alloc_many(struct shmb_arena *a, unsigned thread, unsigned class, unsigned want, uint32_t *grains)
 {
-	enum { MOST = 16 };
+	enum { MOST = 16, PAGE_GRAINS = PAGE / GRAIN };
 	int flags = flags_of(a, thread, class);
 	unsigned most = batch_most(class), got = 0;
 	void *blocks[MOST];
 	most = most < MOST ? most : MOST;
 	want = want < most ? want : most;
 	unsigned n = !flags ? 0 : (unsigned)je_batch_alloc(blocks, want, class_size(class), flags);
-	for (unsigned i = 0; i < n; i++)
-		got += block_note(a, blocks[i], class, &grains[got]);
+	for (unsigned i = 0, noted = UINT32_MAX; i < n; i++) {
+		if (!block_here(a, blocks[i], &grains[got]))
+			continue;
+		unsigned page = grains[got] / PAGE_GRAINS, last = (grains[got] + class_size(class) / GRAIN - 1) / PAGE_GRAINS;
+		if (page != noted || last != noted) /* two of one class in one page: it says the same */
+			page_note(a, grains[got], class);
+		noted = last;
+		got++;
+	}
 	return got;
 }
 

@@ -48,7 +48,10 @@ void *shmb_deref(const shmb_arena *a, shmb_ref ref, size_t len)
 {
 	struct block_view b;
 	uint64_t off = ref - a->lay.data;
-	if (ref < a->lay.data || off >= a->lay.units << UNIT_SHIFT || !ref_find(a, off, &b))
+	if (ref < a->lay.data || off >= a->lay.units << UNIT_SHIFT)
+		return NULL;
+	__builtin_prefetch(a->data + off); /* another processor may have it, and the block's byte: both come at once */
+	if (!ref_find(a, off, &b))
 		return NULL;
 	shadow_reach(a, a->data + b.start);
 	uint64_t most = a->guard ? canary_usable(a, b.start, b.size) : b.size;
