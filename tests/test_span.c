@@ -7,7 +7,11 @@
 #include "huge.h"
 #include "sys.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 
 enum { UNITS = 700 };
 
@@ -263,6 +267,42 @@ START_TEST(memory_is_there_when_taken_and_gone_when_trimmed)
 }
 END_TEST
 
+/* KiB of shared memory that this process has mapped as huge pages. */
+static unsigned long huge_kib(void)
+{
+	char line[256];
+	unsigned long sum = 0, n;
+	FILE *f = fopen("/proc/self/smaps", "r");
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof line, f))
+		if (sscanf(line, "ShmemPmdMapped: %lu kB", &n) == 1)
+			sum += n;
+	fclose(f);
+	return sum;
+}
+
+START_TEST(what_covers_huge_pages_comes_as_such)
+{
+	enum { HUGE = 32 };
+	shmb_arena *a = arena_new((size_t)UNITS * UNIT);
+	bool zeroed;
+	huge_anyway = true;
+	uint64_t u = span_take_at(a, 7, 3 * HUGE, &zeroed) ? 7 : SPAN_NONE;
+	ck_assert_uint_ne(u, SPAN_NONE);
+	ck_assert(zeroed && all_zero(unit_addr(a, u), 3 * HUGE * UNIT));
+	unsigned long got = huge_kib();
+	if (got == 0 && madvise(unit_addr(a, HUGE), HUGE_PAGE, 25 /* MADV_COLLAPSE */))
+		printf("note: huge pages: not verified, the kernel says %s\n", strerror(errno));
+	else
+		ck_assert_uint_eq(got, 2 * HUGE_PAGE / 1024);
+	huge_anyway = false;
+	span_return(a, u, 3 * HUGE);
+	span_trim(a, 0);
+	ck_assert_uint_eq(huge_kib(), 0);
+	arena_done(a);
+}
+END_TEST
+
 /* What is free of a huge page comes with the first unit of it, once as much is in use. */
 START_TEST(a_huge_page_is_populated_as_a_whole)
 {
@@ -451,7 +491,8 @@ int main(void)
 {
 	return TESTS_RUN("span", random_operations_agree_with_the_model, alignment_up_to_the_greatest,
 	                 free_units_stay_populated_only_up_to_a_limit,
-	                 a_populated_surplus_goes_in_time, memory_is_there_when_taken_and_gone_when_trimmed, a_huge_page_is_populated_as_a_whole, one_dirty_unit_makes_the_run_not_zeroed,
+	                 a_populated_surplus_goes_in_time, memory_is_there_when_taken_and_gone_when_trimmed, what_covers_huge_pages_comes_as_such, a_huge_page_is_populated_as_a_whole,
+                 one_dirty_unit_makes_the_run_not_zeroed,
 	                 seize_takes_only_from_the_word_it_names, resync_mends_bitmaps_and_counts,
 	                 wrong_bits_never_give_a_unit_twice, racing_takers_never_share_a_unit);
 }
