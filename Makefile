@@ -296,7 +296,7 @@ check-deb: $(BUILD)/.deps-deb all
 check-valgrind:
 	@$(MAKE) --no-print-directory SAN=valgrind valgrind-run
 valgrind-run: build-tests
-	@BUILD=$(BUILD) scripts/valgrind.sh $(filter-out $(BUILD)/tests/crash_%,$(TESTS))
+	@BUILD=$(BUILD) SAN=valgrind scripts/run-tests.sh $(filter-out $(BUILD)/tests/crash_%,$(TESTS)) tests/shadow.sh
 check-mpi: $(BUILD)/.deps-mpi all
 	@BUILD=$(BUILD) SAN=$(SAN) scripts/run-tests.sh tests/mpi.sh
 newcomer: $(BUILD)/.deps-newcomer

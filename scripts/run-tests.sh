@@ -47,19 +47,42 @@ tsan_unfit() {
 	esac
 }
 
+# ---- valgrind, in builds that tell it of the blocks
+# Each check is a forked child, which it follows; one that it has an error to report of ends with status 9.
+valgrind_setup() {
+	run=(valgrind -q --error-exitcode=9 --leak-check=no)
+	export CK_TIMEOUT_MULTIPLIER=4
+}
+
+valgrind_unfit() {
+	case $1 in
+	test_fork) echo "two hundred processes at a time, each a valgrind" ;;
+	test_harden) echo "three hundred processes, one after the other, and hardened regions tell valgrind nothing" ;;
+	test_ref) echo "it tries each byte of a region: minutes" ;;
+	test_region) echo "a mapping of 2^62 bytes fails otherwise there" ;;
+	test_region_own | test_region_arena | test_window) echo "no blocks to speak of, and minutes" ;;
+	test_threads) echo "valgrind runs one thread at a time: minutes" ;;
+	esac
+}
+
 run=()
-[ "$SAN" != thread ] || tsan_setup
+unfit=true # says why a test cannot run so
+case $SAN in
+thread) tsan_setup; unfit=tsan_unfit ;;
+valgrind) valgrind_setup; unfit=valgrind_unfit ;;
+esac
 
 run_one() { # run_one TEST NAME
-	if [ "$SAN" = thread ]; then
-		local why
-		why=$(tsan_unfit "$2")
-		[ -z "$why" ] || { echo "$why"; return 77; }
-		local -x CK_FORK
-		CK_FORK=$(tsan_forks "$2")
-	fi
+	local why
+	why=$($unfit "$2")
+	[ -z "$why" ] || { echo "$why"; return 77; }
+	[ "$SAN" != thread ] || local -x CK_FORK
+	[ "$SAN" != thread ] || CK_FORK=$(tsan_forks "$2")
 	case $1 in
-	*.sh) timeout -k 10 "$limit" "${private[@]}" "${run[@]}" bash "$1" ;;
+	*.sh)
+		[ "$SAN" != valgrind ] || local run=() # they start what they want under it
+		timeout -k 10 "$limit" "${private[@]}" "${run[@]}" bash "$1"
+		;;
 	*) timeout -k 10 "$limit" "${private[@]}" "${run[@]}" "$1" ;;
 	esac
 }
