@@ -279,13 +279,15 @@ static bool fill(struct tctx *t, struct mag_shm *m, unsigned class)
 		tally_enter(a, class, mag_count(m) - had);
 		return true;
 	}
-	for (uint32_t more; n < want && (more = engine_alloc_many(a, t->number, class, want - n, &m->entries[n])); ) {
-		for (uint32_t end = n + more; n < end; n++) {
-			if (a->guard)
-				canary_prepare(a, m->entries[n], class);
-			mag_count_set(m, n + 1);
-			block_set(a->blocks, m->entries[n], block_make(BLOCK_CACHED, class));
-		}
+	uint32_t grains[MAG_ROUNDS], got = 0, more;
+	while (n + got < want && (more = engine_alloc_many(a, t->number, class, want - n - got, &grains[got])))
+		got += more;
+	while (got--) { /* the lowest address is the first to be issued */
+		if (a->guard)
+			canary_prepare(a, grains[got], class);
+		m->entries[n] = grains[got];
+		mag_count_set(m, ++n);
+		block_set(a->blocks, grains[got], block_make(BLOCK_CACHED, class));
 	}
 	tally_enter(a, class, n - had);
 	shadow_take(a, m);
