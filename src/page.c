@@ -93,15 +93,18 @@ static unsigned longest_run(unsigned mask)
 	return n;
 }
 
-/* The lowest position of `n` free pages at a multiple of `align`; -1: none. */
+/*
+ * The lowest position of `n` free pages at a multiple of `align`. Of single pages the unit's first is the last: free
+ * has to look at the unit's word for a block that starts there. -1: none.
+ */
 static int run_position(unsigned mask, unsigned n, unsigned align)
 {
 	for (unsigned have = 1; have < n; have++)
 		mask &= mask >> 1;
-	for (unsigned i = 0; i + n <= UNIT_PAGES; i += align)
+	for (unsigned i = n == 1 ? align : 0; i + n <= UNIT_PAGES; i += align)
 		if (mask >> i & 1)
 			return (int)i;
-	return -1;
+	return mask & 1 ? 0 : -1;
 }
 
 static void bin_remove(struct page_heap *h, uint32_t unit)
