@@ -276,7 +276,7 @@ demo: $(BUILD)/.deps-test all
 bench: $(BUILD)/.deps-bench all
 	@$(MAKE) --no-print-directory -C bench BUILD=../$(BUILD)
 
-bench-programs: $(BUILD)/.deps-programs $(BUILD)/.deps-bench all
+bench-programs: $(BUILD)/.deps-bench all
 	@BUILD=$(BUILD) bench/programs
 
 # ---- installing

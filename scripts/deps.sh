@@ -130,6 +130,9 @@ bench() {
 	need_file libboost-dev
 	need_file libmemkind-dev
 	need gnuplot gnuplot-nox
+	for job in "$(dirname "$0")"/../bench/jobs/*; do
+		program_needs "$job"
+	done
 }
 
 case "${1:-}" in
