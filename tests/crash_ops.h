@@ -9,6 +9,7 @@
 #include "crash_harden.h"
 #include "crash_rules.h"
 #include "evict.h"
+#include "huge.h"
 
 struct op {
 	const char *name;
@@ -160,6 +161,18 @@ static void prepare_malloc_orphan(void)
 static void prepare_large_malloc(void)
 {
 	begin();
+	allocates(LARGE);
+}
+
+/* What is free of its huge page is populated with it. */
+static void prepare_large_huge(void)
+{
+	enum { HUGE = 32 };
+	begin();
+	hold_new((HUGE - atomic_load(&A->hdr->units_used)) * UNIT);
+	huge_anyway = true;
+	NEED(atomic_load(&A->hdr->units_used) == HUGE && hint_find(A->used_bits, 0, 2 * HUGE, false) == HUGE);
+	NEED(atomic_load(&A->hdr->units_dirty) == 0);
 	allocates(LARGE);
 }
 
@@ -457,6 +470,7 @@ static const struct op ops[] = {
 	OP("free-post", prepare_free_post, run_free),
 	OP("free-orphan", prepare_free_orphan, run_free),
 	OP("large-malloc", prepare_large_malloc, run_malloc),
+	OP("large-huge", prepare_large_huge, run_malloc),
 	OP("large-free", prepare_large_free, run_free),
 	OP("large-punch", prepare_large_punch, run_free),
 	OP("realloc-grow", prepare_realloc_grow, run_realloc),
