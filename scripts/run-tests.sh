@@ -33,7 +33,7 @@ tsan_setup() {
 # anew while held, which ThreadSanitizer takes for locks that nobody gives back.
 tsan_forks() {
 	case $1 in
-	test_box | test_boxes_death) echo yes ;; # no threads; each check wants a process that has no types yet
+	test_box | test_boxes_death | test_name) echo yes ;; # no threads; each check wants a process that has no types or directories yet
 	*) echo no ;;
 	esac
 }

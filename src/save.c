@@ -214,7 +214,7 @@ static int commit_names(int fd, const struct view *v)
 
 static bool is_committed(span_t w)
 {
-	return span_kind_of(w) != SPAN_FREE || span_aux(w) == SPAN_DIRTY;
+	return span_kind_of(w) != SPAN_FREE || span_aux(w);
 }
 
 static int commit_units(int fd, const struct view *v)

@@ -11,7 +11,7 @@ if [ "${1:-}" != alone ] && unshare -m true 2>/dev/null; then # gc is to find no
 fi
 alone=${1:-}
 . "$(dirname "$0")/helpers/script.sh"
-export ASAN_OPTIONS="handle_sigbus=0:${ASAN_OPTIONS:-}" # who dies of it is to die of it
+export ASAN_OPTIONS="handle_sigbus=0:${ASAN_OPTIONS:-}" TSAN_OPTIONS="handle_sigbus=0 ${TSAN_OPTIONS:-}" # who dies of it is to die of it
 [ "$alone" ] || echo "note: gc among other programs' regions: not verified, no mount namespace is to be had here"
 helper=$PWD/$BUILD/tests/helpers/region_hostile
 name=${prefix}it file=/dev/shm${prefix}it
