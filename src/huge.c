@@ -15,7 +15,7 @@
 
 #include <stdatomic.h>
 
-enum { SMALL_PAGE = 4096, SAMPLE = 16, PAUSE_LEAST = 32, PAUSE_MOST = 1024 };
+enum { SMALL_PAGE = 4096, SAMPLE = 16, PAUSE_LEAST = 32, PAUSE_MOST = 1024, LONG_NS = 50000000, LONG_PAGE_NS = 10000 };
 
 bool huge_anyway;
 
@@ -56,9 +56,13 @@ bool huge_worth(void)
 	return false;
 }
 
-static void pause_more(void)
+/*
+ * took_long: the kernel waits for its own workers on all processors before it makes a huge page. Where those do not
+ * get their turn it is not asked again soon.
+ */
+static void pause_more(bool took_long)
 {
-	uint32_t next = get(&cost.last) * 2;
+	uint32_t next = took_long ? PAUSE_MOST : get(&cost.last) * 2;
 	next = next < PAUSE_LEAST ? PAUSE_LEAST : next > PAUSE_MOST ? PAUSE_MOST : next;
 	set(&cost.last, next);
 	set(&cost.pause, next);
@@ -72,8 +76,9 @@ bool huge_populate(void *addr, uint64_t len, bool shared)
 		sys_hugepages(addr, len);
 	bool done = !(shared ? sys_populate_huge(addr, len) : sys_populate(addr, len));
 	uint32_t dear = page_ns / 3 * 4; /* giving small ones back costs another third */
-	if (!done || (page_ns && ns_each(began, len) > dear))
-		pause_more();
+	bool took_long = sys_ticks_ns() - began > LONG_NS + len / SMALL_PAGE * LONG_PAGE_NS;
+	if (!done || took_long || (page_ns && ns_each(began, len) > dear))
+		pause_more(took_long);
 	else
 		set(&cost.last, 0);
 	return done;

@@ -51,11 +51,16 @@ static _Noreturn void end(int code)
 	_exit(code);
 }
 
+/* What the process is at, for who is told that it takes too long. */
+static const char *volatile doing = "";
+static volatile size_t doing_size;
+static volatile unsigned doing_n;
+
 static void too_long(int sig)
 {
-	static const char text[] = "FAIL: no progress while another process is stopped\n";
 	(void)sig;
-	if (write(2, text, sizeof text - 1) < 0 || getenv("STOP_HOLD"))
+	if (dprintf(2, "FAIL: no progress while another process is stopped: %s, number %u of %zu bytes\n", doing, doing_n,
+	            doing_size) < 0 || getenv("STOP_HOLD"))
 		pause();
 	end(1);
 }
@@ -74,7 +79,10 @@ static unsigned burst(shmb_arena *a, unsigned step, uint32_t id)
 {
 	uint32_t *blocks[BURST];
 	unsigned n = BURST_BYTES / size_of(step) < BURST ? (unsigned)(BURST_BYTES / size_of(step)) : BURST;
+	doing = "malloc";
+	doing_size = size_of(step);
 	for (unsigned i = 0; i < n; i++) {
+		doing_n = i;
 		blocks[i] = shmb_malloc(a, size_of(step));
 		if (!blocks[i]) {
 			fprintf(stderr, "FAIL: malloc of %zu: %s\n", size_of(step), strerror(errno));
@@ -82,7 +90,9 @@ static unsigned burst(shmb_arena *a, unsigned step, uint32_t id)
 		}
 		*blocks[i] = id ^ i;
 	}
+	doing = "free";
 	for (unsigned i = 0; i < n; i++) {
+		doing_n = i;
 		if (*blocks[i] != (id ^ i)) {
 			fprintf(stderr, "FAIL: a block of %zu bytes has two owners\n", size_of(step));
 			end(1);
