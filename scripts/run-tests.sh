@@ -76,15 +76,18 @@ run_one() { # run_one TEST NAME
 	local why
 	why=$($unfit "$2")
 	[ -z "$why" ] || { echo "$why"; return 77; }
-	[ "$SAN" != thread ] || local -x CK_FORK
-	[ "$SAN" != thread ] || CK_FORK=$(tsan_forks "$2")
+	if [ "$SAN" = thread ]; then
+		local -x CK_FORK
+		CK_FORK=$(tsan_forks "$2")
+	fi
 	case $1 in
 	*.sh)
 		[ "$SAN" != valgrind ] || local run=() # they start what they want under it
-		timeout -k 10 "$limit" "${private[@]}" "${run[@]}" bash "$1"
+		set -- bash "$1"
 		;;
-	*) timeout -k 10 "$limit" "${private[@]}" "${run[@]}" "$1" ;;
+	*) set -- "$1" ;;
 	esac
+	timeout -k 10 "$limit" "${private[@]}" "${run[@]}" "$@"
 }
 
 # ---- several at a time

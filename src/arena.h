@@ -100,6 +100,11 @@ static inline bool arena_has(const struct shmb_arena *a, const void *p)
 	return (uintptr_t)p - (uintptr_t)a->data < a->lay.units << UNIT_SHIFT;
 }
 
+static inline char *unit_addr(const struct shmb_arena *a, uint64_t unit)
+{
+	return a->data + (unit << UNIT_SHIFT);
+}
+
 static inline span_t span_get(const struct shmb_arena *a, uint64_t unit)
 {
 	return atomic_load_explicit(&a->spans[unit], memory_order_acquire);

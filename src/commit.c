@@ -6,7 +6,6 @@
 
 #include "huge.h"
 #include "shadow.h"
-#include "sys.h"
 
 bool commit_is_huge(const struct shmb_arena *a)
 {
@@ -47,9 +46,9 @@ bool commit_tables(struct shmb_arena *a, uint64_t end)
 
 int commit_data(struct shmb_arena *a, uint64_t start, uint64_t n, bool huge_too)
 {
-	char *at = a->data + (start << UNIT_SHIFT), *end = at + (n << UNIT_SHIFT);
-	char *huge = a->data + (round_up(start, HUGE_UNITS) << UNIT_SHIFT);
-	uint64_t len = huge < end ? (uint64_t)(end - huge) & ~(((uint64_t)HUGE_UNITS << UNIT_SHIFT) - 1) : 0;
+	char *at = unit_addr(a, start), *end = unit_addr(a, start + n);
+	char *huge = unit_addr(a, round_up(start, HUGE_UNITS));
+	uint64_t len = huge < end ? (uint64_t)(end - huge) & ~(uint64_t)(HUGE_PAGE - 1) : 0;
 	if (!huge_too || !len || !huge_populate(huge, len, true))
 		return huge_populate_pages(at, (uint64_t)(end - at));
 	int err = huge > at ? huge_populate_pages(at, (uint64_t)(huge - at)) : 0;
@@ -96,7 +95,7 @@ bool commit_undo(struct shmb_arena *a, uint64_t start, uint64_t n)
 {
 	if (atomic_load(&a->frozen))
 		return false;
-	int err = sys_punch(a->data + (start << UNIT_SHIFT), n << UNIT_SHIFT);
+	int err = sys_punch(unit_addr(a, start), n << UNIT_SHIFT);
 	if (!err)
 		err = table_punch(a, start, n, a->map_bits, a->blocks);
 	if (!err)

@@ -11,11 +11,12 @@
  */
 #include "huge.h"
 
+#include "class.h"
 #include "error.h"
 
 #include <stdatomic.h>
 
-enum { SMALL_PAGE = 4096, SAMPLE = 16, PAUSE_LEAST = 32, PAUSE_MOST = 1024, LONG_NS = 50000000, LONG_PAGE_NS = 10000 };
+enum { SAMPLE = 16, PAUSE_LEAST = 32, PAUSE_MOST = 1024, LONG_NS = 50000000, LONG_PAGE_NS = 10000 };
 
 bool huge_anyway;
 
@@ -31,13 +32,13 @@ static void set(_Atomic uint32_t *v, uint32_t to) { atomic_store_explicit(v, to,
 
 static uint32_t ns_each(uint64_t began, uint64_t len)
 {
-	uint64_t ns = (sys_ticks_ns() - began) / (len / SMALL_PAGE);
+	uint64_t ns = (sys_ticks_ns() - began) / (len / PAGE);
 	return ns < UINT32_MAX / 2 ? (uint32_t)ns : UINT32_MAX / 2;
 }
 
 int huge_populate_pages(void *addr, uint64_t len)
 {
-	bool measured = len >= (uint64_t)SAMPLE * SMALL_PAGE;
+	bool measured = len >= (uint64_t)SAMPLE * PAGE;
 	uint64_t began = measured ? sys_ticks_ns() : 0;
 	int err = sys_populate(addr, len);
 	if (measured && !err) {
@@ -76,7 +77,7 @@ bool huge_populate(void *addr, uint64_t len, bool shared)
 		sys_hugepages(addr, len);
 	bool done = !(shared ? sys_populate_huge(addr, len) : sys_populate(addr, len));
 	uint32_t dear = page_ns / 3 * 4; /* giving small ones back costs another third */
-	bool took_long = sys_ticks_ns() - began > LONG_NS + len / SMALL_PAGE * LONG_PAGE_NS;
+	bool took_long = sys_ticks_ns() - began > LONG_NS + len / PAGE * LONG_PAGE_NS;
 	if (!done || took_long || (page_ns && ns_each(began, len) > dear))
 		pause_more(took_long);
 	else

@@ -33,9 +33,4 @@ void span_trim(struct shmb_arena *a, uint64_t keep);
 /* Makes both bitmaps and both counts agree with the words again. */
 void span_resync(struct shmb_arena *a);
 
-static inline char *unit_addr(const struct shmb_arena *a, uint64_t unit)
-{
-	return a->data + (unit << UNIT_SHIFT);
-}
-
 #endif
