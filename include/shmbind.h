@@ -93,9 +93,13 @@ enum shmb_flag {
 	SHMB_REAPER = 1 << 6,      /* a small process waits and unlinks when this one dies */
 	SHMB_SPARSE = 1 << 7,      /* raw: do not commit the memory on creation. Touching it may
 	                              then be SIGBUS where the file system is full */
-	SHMB_HARDENED = 1 << 8     /* arena, on creation: every process that has it open verifies
+	SHMB_HARDENED = 1 << 8,    /* arena, on creation: every process that has it open verifies
 	                              its blocks at free and realloc, and before it issues them;
 	                              see shmb_arena_is_hardened() */
+	SHMB_SMALL_PAGES = 1 << 9  /* arena: this process takes its memory in small pages only. The
+	                              kernel waits for a worker of its own on every processor before
+	                              it makes a huge one, which may be long where real-time threads
+	                              keep processors to themselves */
 };
 
 typedef struct shmb_options {

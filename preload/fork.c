@@ -59,7 +59,9 @@ static void arena_set(shmb_arena *a)
 
 static int open_sized(const char *name, uint64_t size)
 {
-	shmb_options opt = {.size = size, .flags = SHMB_CREATE_ONLY | (policy.harden ? SHMB_HARDENED : 0), .run = policy.run};
+	unsigned flags = SHMB_CREATE_ONLY;
+	flags |= (policy.harden ? SHMB_HARDENED : 0) | (policy.small_pages ? SHMB_SMALL_PAGES : 0);
+	shmb_options opt = {.size = size, .flags = flags, .run = policy.run};
 	shmb_arena *a;
 	int err = shmb_arena_open(name, &opt, &a);
 	if (err)

@@ -190,6 +190,7 @@ static bool set_switch(const char *key, const char *value, bool *to)
 
 static bool set_keep(const char *value) { return set_switch("SHMBIND_KEEP", value, &policy.keep); }
 static bool set_harden(const char *value) { return set_switch("SHMBIND_HARDEN", value, &policy.harden); }
+static bool set_small_pages(const char *value) { return set_switch("SHMBIND_SMALLPAGES", value, &policy.small_pages); }
 static bool set_dry_run(const char *value) { return set_switch("SHMBIND_DRYRUN", value, &policy.dry_run); }
 
 static bool set_log(const char *value)
@@ -258,6 +259,7 @@ static const struct {
 	{"SHMBIND_KEEP", set_keep},
 	{"SHMBIND_DRYRUN", set_dry_run},
 	{"SHMBIND_HARDEN", set_harden},
+	{"SHMBIND_SMALLPAGES", set_small_pages},
 	{"SHMBIND_RUN", set_run}, /* set by `shmbind run` */
 	{"SHMBIND_PROFILE", set_profile},
 };

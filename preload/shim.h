@@ -39,6 +39,7 @@ struct policy {
 	bool named_by_pid; /* the region's name has %p */
 	bool keep;
 	bool harden;
+	bool small_pages;
 	bool dry_run; /* nothing is placed */
 	enum shim_fork fork;
 	enum shim_full full;

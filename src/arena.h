@@ -63,6 +63,7 @@ struct shmb_arena {
 	_Atomic page_t *pages;
 
 	bool fixed;           /* mapped at hdr->base */
+	bool small_pages;     /* no huge ones */
 	uint32_t guard;       /* bytes at the end of a block that are its canary; 0: the region is not hardened */
 	uint64_t key[2];      /* of the canaries */
 	_Atomic bool closed;

@@ -177,6 +177,7 @@ static int open_locked(struct shmb_arena *a, const char *name, const shmb_option
 	err = attach(a, fd, opt);
 	if (!err) {
 		region_keep_descriptor(a->region, fd);
+		a->small_pages = opt && opt->flags & SHMB_SMALL_PAGES;
 		atomic_store(&a->retired, a->region->read_only);
 		atomic_store(&a->absent, false);
 		atomic_store(&a->rules_followed, 0);

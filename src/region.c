@@ -246,7 +246,7 @@ static int options_check(const shmb_options *o)
 {
 	unsigned f = o->flags;
 	if (f & ~(unsigned)(SHMB_CREATE_ONLY | SHMB_ATTACH_ONLY | SHMB_READ_ONLY | SHMB_ANY_USER | SHMB_FIXED |
-	                    SHMB_REPLACE | SHMB_REAPER | SHMB_SPARSE | SHMB_HARDENED))
+	                    SHMB_REPLACE | SHMB_REAPER | SHMB_SPARSE | SHMB_HARDENED | SHMB_SMALL_PAGES))
 		return EINVAL;
 	if ((f & (SHMB_CREATE_ONLY | SHMB_REPLACE)) && (f & (SHMB_ATTACH_ONLY | SHMB_READ_ONLY)))
 		return EINVAL;

@@ -179,6 +179,8 @@ static void look_at_region(struct copier *c)
 static bool wants_huge(const struct copier *c, uint64_t unit)
 {
 	unsigned used = 0;
+	if (c->a->small_pages)
+		return false;
 	for (uint64_t u = unit; u < unit + HUGE_UNITS && u < c->ready; u++) {
 		enum span_kind k = span_kind_of(word_of(c, u));
 		used += k == SPAN_SMALL || k == SPAN_HEAD || k == SPAN_CONT;

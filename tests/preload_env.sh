@@ -51,6 +51,7 @@ for v in '' ENOMEM none 'abort '; do bad SHMBIND_FULL "$v"; done
 for v in '' 2 yes -1; do bad SHMBIND_KEEP "$v"; done
 for v in '' 2 yes -1; do bad SHMBIND_DRYRUN "$v"; done
 for v in '' 2 yes -1; do bad SHMBIND_HARDEN "$v"; done
+for v in '' 2 yes -1; do bad SHMBIND_SMALLPAGES "$v"; done
 bad SHMBIND_STATS ''
 for v in '' / // fabric ./fabric ../fabric /no/such/directory /dev/null /dev/null/feed; do bad SHMBIND_PATH "$v"; done
 bad SHMBIND_RUN 12345678901234567890123456789012

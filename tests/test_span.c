@@ -4,6 +4,7 @@
  */
 #include "tests_common.h"
 
+#include "commit.h"
 #include "huge.h"
 #include "sys.h"
 
@@ -303,6 +304,28 @@ START_TEST(what_covers_huge_pages_comes_as_such)
 }
 END_TEST
 
+START_TEST(small_pages_where_they_are_asked_for)
+{
+	enum { HUGE = 32 };
+	shmb_options opt = {.size = (size_t)UNITS * UNIT, .flags = SHMB_CREATE_ONLY | SHMB_SMALL_PAGES};
+	shmb_arena *a, *b;
+	bool zeroed;
+	huge_anyway = true;
+	ck_assert_int_eq(shmb_arena_open(test_name(), &opt, &a), 0);
+	ck_assert(span_take_at(a, HUGE, 2 * HUGE, &zeroed));
+	ck_assert(zeroed && all_zero(unit_addr(a, HUGE), 2 * HUGE * UNIT));
+	ck_assert_uint_eq(huge_kib(), 0);
+	ck_assert_uint_eq(atomic_load(&a->hdr->units_dirty), 0); /* nor more than that */
+	ck_assert(!commit_is_huge(a));
+	b = arena_again(a); /* it is this handle's matter */
+	ck_assert(commit_is_huge(b));
+	huge_anyway = false;
+	ck_assert_int_eq(shmb_arena_close(b), 0);
+	span_return(a, HUGE, 2 * HUGE);
+	arena_done(a);
+}
+END_TEST
+
 /* What is free of a huge page comes with the first unit of it, once as much is in use. */
 START_TEST(a_huge_page_is_populated_as_a_whole)
 {
@@ -491,7 +514,8 @@ int main(void)
 {
 	return TESTS_RUN("span", random_operations_agree_with_the_model, alignment_up_to_the_greatest,
 	                 free_units_stay_populated_only_up_to_a_limit,
-	                 a_populated_surplus_goes_in_time, memory_is_there_when_taken_and_gone_when_trimmed, what_covers_huge_pages_comes_as_such, a_huge_page_is_populated_as_a_whole,
+	                 a_populated_surplus_goes_in_time, memory_is_there_when_taken_and_gone_when_trimmed, what_covers_huge_pages_comes_as_such,
+	                 small_pages_where_they_are_asked_for, a_huge_page_is_populated_as_a_whole,
                  one_dirty_unit_makes_the_run_not_zeroed,
 	                 seize_takes_only_from_the_word_it_names, resync_mends_bitmaps_and_counts,
 	                 wrong_bits_never_give_a_unit_twice, racing_takers_never_share_a_unit);

@@ -24,6 +24,7 @@ static const struct {
 	{"--rules", "SHMBIND_PLACE", FILE_OF}, {"--exe", "SHMBIND_EXE", VALUE},     {"--fork", "SHMBIND_FORK", VALUE},
 	{"--full", "SHMBIND_FULL", VALUE},     {"--stats", "SHMBIND_STATS", VALUE}, {"--log", "SHMBIND_LOG", VALUE},
 	{"--keep", "SHMBIND_KEEP", FLAG},      {"--dry-run", "SHMBIND_DRYRUN", FLAG}, {"--harden", "SHMBIND_HARDEN", FLAG},
+	{"--small-pages", "SHMBIND_SMALLPAGES", FLAG},
 };
 enum { OPTIONS = sizeof options / sizeof *options };
 
@@ -138,4 +139,5 @@ const struct verb verb_run = {
 	"  --keep          SHMBIND_KEEP    the region stays after the command\n"
 	"  --dry-run       SHMBIND_DRYRUN  place nothing, count what would have been\n"
 	"  --harden        SHMBIND_HARDEN  find writes beyond a block's end and after its free\n"
+	"  --small-pages   SHMBIND_SMALLPAGES  no huge pages\n"
 	"  --log N         SHMBIND_LOG     0 quiet, 1 a line, 2 more\n"};
