@@ -53,6 +53,10 @@ verify "a bare clone shares the region: it reads, its writes show, it executes a
 verify "fork where neither descriptor nor name leads to the region, over blocks without access: the copy is whole" \
 	[ "$(shimmed SHMBIND_REGION=${prefix}f -- forked /dev/shm${prefix}f)" = "$(printf '  %s\n' \
 		'the child'\''s: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' 'and the small one: xxxx' 'the child'\''s status: 3'; echo status 0)" ]
+verify "SHMBIND_SMALLPAGES=1: 300 MiB without a huge page" [ "$(env SHMBIND_LOG=0 SHMBIND_PLACE=all SHMBIND_REGION="$prefix%p" \
+	SHMBIND_SMALLPAGES=1 LD_PRELOAD="$shim" /usr/bin/python3 -c '
+x = bytearray(300 << 20)
+print(sum(int(l.split()[1]) for l in open("/proc/self/smaps") if l.startswith("ShmemPmdMapped")))')" = 0 ]
 verify "nothing is left" nothing_left
 
 rows_hold
