@@ -13,6 +13,8 @@
 #include "lock.h"
 #include "page.h"
 #include "shadow.h"
+#include "slot.h"
+#include "span.h"
 #include "sys.h"
 
 enum { DEPOT_BYTES = 512 * 1024, DEPOT_TRIES = 64, NEAR = 8 };
@@ -159,32 +161,52 @@ bool depot_push(struct shmb_arena *a, struct mag_shm *m, uint32_t limit)
 	return n < limit;
 }
 
-/*
- * Is a cell's magazine one that the thread itself has put there, or a thread
- * that has gone? Blocks that change threads make them write to the same lines
- * of the block map, for as long as they live.
- */
-static bool cell_is_for(const struct tctx *t, uint32_t cell)
+static bool thread_gone(const struct shmb_arena *a, uint32_t thread)
 {
-	struct shmb_arena *a = t->arena;
-	uint32_t thread = cell_tag(cell) - 1;
-	return thread == t->number || thread >= threads_ready(a) || !atomic_load_explicit(&a->threads[thread].owner, memory_order_relaxed);
+	return thread >= threads_ready(a) || !atomic_load_explicit(&a->threads[thread].owner, memory_order_relaxed);
+}
+
+/* May the blocks of a cell's magazine, which nobody has verified yet, be in a unit of another process that lives? */
+static bool cell_is_foreign(const struct tctx *t, uint32_t cell)
+{
+	const struct shmb_arena *a = t->arena;
+	uint32_t number = cell_number(cell);
+	if (!number || number > mags_ready(a))
+		return true;
+	const struct mag_shm *m = &a->mags[number - 1];
+	uint32_t n = mag_count(m);
+	if (!n || n > MAG_ROUNDS)
+		return true;
+	uint64_t unit = m->entries[n - 1] / GRAINS_PER_UNIT;
+	holder_t h = unit < units_ready(a) ? span_holder(span_get(a, unit)) : 0;
+	return h != t->hold && holder_current(a, h);
 }
 
 /*
  * Which of `n` cells the thread takes, `n` for none: near the top, so that the
- * search is short, one that is for it. Of others' only where there are many:
- * their threads free more than they allocate.
+ * search is short, one that it has put there itself, or a thread of its process
+ * that has gone; so has its process, maybe. Blocks that change threads make
+ * them write to the same lines of the block map for as long as they live, and
+ * those that change processes are not in any cache here. Of others' it takes
+ * some only where there are many: their threads free more than they allocate.
  */
 static uint32_t cell_choose(const struct tctx *t, const struct depot_shm *d, uint32_t n, unsigned class)
 {
-	uint32_t top = cell_number(atomic_load(&d->cells[n - 1]));
+	uint32_t top = cell_number(atomic_load(&d->cells[n - 1])), home = n;
 	if (!top || top > mags_ready(t->arena))
 		return n - 1; /* no number of ours: it goes */
-	for (uint32_t i = n; i > 0 && n - i < NEAR; i--)
-		if (cell_is_for(t, atomic_load(&d->cells[i - 1])))
+	for (uint32_t i = n; i > 0 && n - i < NEAR; i--) {
+		uint32_t cell = atomic_load(&d->cells[i - 1]), thread = cell_tag(cell) - 1;
+		bool best = thread == t->number || thread_gone(t->arena, thread);
+		if ((home < n && !best) || cell_is_foreign(t, cell))
+			continue;
+		if (best)
 			return i - 1;
-	return n > depot_limit(class) / 2 ? n - 1 : n;
+		home = i - 1;
+	}
+	if (n <= depot_limit(class) / 2)
+		return n;
+	return home < n ? home : n >= depot_limit(class) ? n - 1 : n;
 }
 
 /* In a stranger's list it may be twice, and be this thread's already. */

@@ -378,6 +378,30 @@ START_TEST(blocks_of_another_are_reused_where_freed)
 }
 END_TEST
 
+/* What a process has put into the depot of its own blocks another does not take, unless there is no room for more. */
+START_TEST(processes_take_their_own)
+{
+	shmb_arena *a = arena_new(64 * MIB), *b = arena_again(a);
+	const struct depot_shm *d = &a->depots[C];
+	unsigned limit = depot_limit_of(C), many = limit / 2 + 2;
+	ck_assert_uint_lt(many, limit);
+	free_many(a, take_many(a, (many + 2) * ROUNDS, SIZE), (many + 2) * ROUNDS);
+	ck_assert_uint_eq(atomic_load(&d->count), many);
+	void **p = take_many(b, 3 * ROUNDS, SIZE);
+	ck_assert_uint_eq(atomic_load(&d->count), many);
+	free_many(a, take_many(a, (limit + 2) * ROUNDS, SIZE), (limit + 2) * ROUNDS);
+	ck_assert_uint_eq(atomic_load(&d->count), limit);
+	void **q = take_many(b, 3 * ROUNDS, SIZE);
+	ck_assert_uint_lt(atomic_load(&d->count), limit);
+	free_many(b, q, 3 * ROUNDS);
+	free_many(b, p, 3 * ROUNDS);
+	(void)walk_arena(a, true);
+	all_comes_back((shmb_arena *[]){a, b}, 2);
+	arena_done(b);
+	arena_done(a);
+}
+END_TEST
+
 START_TEST(the_owner_of_blocks_gets_them_posted)
 {
 	shmb_arena *a = arena_new(16 * MIB), *b = arena_again(a);
@@ -540,7 +564,7 @@ END_TEST
 int main(void)
 {
 	return TESTS_RUN("magazine", bytes_follow_the_block, fills_start_small_and_grow, a_pair_absorbs_ups_and_downs,
-	                 depots_keep_to_their_limit, a_thread_keeps_a_stock, threads_take_their_own,
+	                 depots_keep_to_their_limit, a_thread_keeps_a_stock, threads_take_their_own, processes_take_their_own,
 	                 a_first_free_is_not_issued_next, an_idle_depot_is_emptied, a_flush_moves_everything_to_the_depot,
 	                 a_locked_depot_is_gone_round,
 	                 no_magazines_left_is_survived, blocks_of_another_are_reused_where_freed,
