@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 import heap
-from rows import FIELD_WORKS, LIVE, OURS, OUT, WORKS
+from rows import LIVE, OURS, OUT, WORKS
 from table import best_private, median
 
 COLOURS = {"shmb": "#c0392b", "shim": "#e67e22", "glibc": "#7f8c8d", "jemalloc": "#2980b9", "mimalloc": "#27ae60",
@@ -86,9 +86,6 @@ def draw(ns, taken):
     if not shutil.which("gnuplot"):
         print("no gnuplot here: nothing drawn")
         return
-    if any(ns.get(LIVE[10**3], {}).values()):
-        grow(ns)
-    if any(w in ns for w in FIELD_WORKS + ["pair64"]):
-        ratios(ns)
-    if taken:
-        memory(taken)
+    grow(ns)
+    ratios(ns)
+    memory(taken)

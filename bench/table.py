@@ -19,12 +19,27 @@ def mark(line):
     return "met" if met(line) else f"missed by {(line.off - 1) * 100:.0f}%" if line.off < 3 else f"missed {line.off:.1f}×"
 
 
+def side_by_side(lines):
+    """The library's line and the shim's for the same target are one row."""
+    rows = {}
+    for line in lines:
+        rows.setdefault((line.work, line.beside, line.target), {})[line.ours] = line
+    return rows
+
+
+def cell(line):
+    return "-" if not line else f"{line.value} ({line.spread})" if line.spread else line.value
+
+
 def print_targets(lines):
     print("what is to be reached; ratios are ours / peer, of medians, with the middle half of the rounds' own\n")
-    print("| work | ours | beside | figure | middle half | target | |")
-    print("|---|---|---|---:|---|---|---|")
-    for line in lines:
-        print(f"| {line.work} | {line.ours} | {line.beside} | {line.value} | {line.spread} | {line.target} | {mark(line)} |")
+    print("| work | library | shim | beside | target | |")
+    print("|---|---:|---:|---|---|---|")
+    for (work, beside, target), of in side_by_side(lines).items():
+        marks = [mark(of[o]) for o in OURS if o in of]
+        if len(marks) == 2:
+            marks = marks[:1] if marks[0] == marks[1] else [marks[0], "shim " + marks[1]]
+        print(f"| {work} | {cell(of.get('shmb'))} | {cell(of.get('shim'))} | {beside} | {target} | {', '.join(marks)} |")
     targets = [line for line in lines if line.target]
     print(f"\n{sum(map(met, targets))} of {len(targets)} targets met\n")
 
