@@ -8,6 +8,7 @@
 
 #include "crash_harden.h"
 #include "crash_rules.h"
+#include "commit.h"
 #include "evict.h"
 #include "huge.h"
 
@@ -167,7 +168,7 @@ static void prepare_large_malloc(void)
 /* What is free of its huge page is populated with it. */
 static void prepare_large_huge(void)
 {
-	enum { HUGE = 32 };
+	enum { HUGE = HUGE_UNITS };
 	begin();
 	hold_new((HUGE - atomic_load(&A->hdr->units_used)) * UNIT);
 	huge_anyway = true;

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { UNITS = 700 };
+enum { UNITS = 700, HUGE = HUGE_UNITS };
 
 /* Per unit: 0 free, else the number of its run. */
 struct model {
@@ -284,7 +284,6 @@ static unsigned long huge_kib(void)
 
 START_TEST(what_covers_huge_pages_comes_as_such)
 {
-	enum { HUGE = 32 };
 	shmb_arena *a = arena_new((size_t)UNITS * UNIT);
 	bool zeroed;
 	huge_anyway = true;
@@ -306,7 +305,6 @@ END_TEST
 
 START_TEST(small_pages_where_they_are_asked_for)
 {
-	enum { HUGE = 32 };
 	shmb_options opt = {.size = (size_t)UNITS * UNIT, .flags = SHMB_CREATE_ONLY | SHMB_SMALL_PAGES};
 	shmb_arena *a, *b;
 	bool zeroed;
@@ -329,7 +327,7 @@ END_TEST
 /* What is free of a huge page comes with the first unit of it, once as much is in use. */
 START_TEST(a_huge_page_is_populated_as_a_whole)
 {
-	enum { HUGE = 32, BEFORE = 2 * HUGE };
+	enum { BEFORE = 2 * HUGE };
 	struct model *m = model_new();
 	huge_anyway = true;
 	for (unsigned i = 0; i < BEFORE; i++) {
