@@ -17,6 +17,7 @@ struct tctx {
 	holder_t hold;
 	uint8_t batch[CLASSES]; /* blocks that the next fill from the engine asks for */
 	uint32_t backlog_bytes; /* that the magazines in the backlog have room for */
+	uint32_t pool_at;       /* index of the magazine that it gave back to the pool last */
 	uint64_t random; /* state, in a hardened region */
 };
 

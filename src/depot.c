@@ -31,15 +31,32 @@ static bool pool_commit(struct shmb_arena *a, uint32_t ready)
 	return true;
 }
 
+/* From `i` on the next one that seems to be nobody's, after the last from the first to `start`; MAGS: there is none. */
+static uint32_t pool_find(struct shmb_arena *a, uint32_t i, uint32_t *start)
+{
+	for (;;) {
+		uint32_t ready = mags_ready(a), end = i < *start ? *start : ready;
+		i = (uint32_t)hint_find(a->mag_bits, i, end, false);
+		if (i < end)
+			return i;
+		if (*start && end == ready) {
+			i = 0;
+		} else {
+			*start = 0;
+			i = ready;
+			if (!pool_commit(a, ready))
+				return MAGS;
+		}
+	}
+}
+
 struct mag_shm *pool_take(struct tctx *t, unsigned class)
 {
 	struct shmb_arena *a = t->arena;
-	for (uint32_t i = 0;;) {
-		uint32_t ready = mags_ready(a);
-		i = (uint32_t)hint_find(a->mag_bits, i, ready, false);
-		if (i >= ready) {
-			if (pool_commit(a, ready))
-				continue;
+	uint32_t start = t->pool_at < mags_ready(a) ? t->pool_at : 0;
+	for (uint32_t i = start;;) {
+		i = pool_find(a, i, &start);
+		if (i >= MAGS) {
 			store(&t->shm->transit, 0);
 			return NULL;
 		}
@@ -67,6 +84,12 @@ void pool_return(struct shmb_arena *a, struct mag_shm *m)
 		return;
 	store(&m->holder, 0);
 	hint_clear(a->mag_bits, (uint64_t)(m - a->mags));
+}
+
+void pool_give_back(struct tctx *t, struct mag_shm *m)
+{
+	t->pool_at = mag_number(t->arena, m) - 1;
+	pool_return(t->arena, m);
 }
 
 void pool_resync(struct shmb_arena *a)

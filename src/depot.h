@@ -30,8 +30,13 @@ static inline void mag_count_set(struct mag_shm *m, uint32_t n)
  */
 struct mag_shm *mag_checked(const struct shmb_arena *a, uint32_t number, unsigned class);
 
-/* An empty magazine in the thread's `transit`; NULL: none to be had. */
+/*
+ * An empty magazine in the thread's `transit`; NULL: none to be had. It is the
+ * one that the thread gave back last, if nobody has taken it: that is in its
+ * cache. pool_return: of one that was not the calling thread's.
+ */
 struct mag_shm *pool_take(struct tctx *t, unsigned class);
+void pool_give_back(struct tctx *t, struct mag_shm *m);
 void pool_return(struct shmb_arena *a, struct mag_shm *m);
 
 /* Finds magazines whose returner was killed before it could say so. */

@@ -303,7 +303,7 @@ static void purge(struct tctx *t, struct mag_shm *m)
 {
 	struct shmb_arena *a = t->arena;
 	if (flush_down(t, m, 0)) {
-		pool_return(a, m);
+		pool_give_back(t, m);
 	} else {
 		holder_t to = span_holder(span_get(a, m->entries[mag_count(m) - 1] / GRAINS_PER_UNIT));
 		if (to == t->hold || !inbox_post(a, to, m))
@@ -344,7 +344,7 @@ static struct mag_shm *load_full(struct tctx *t, unsigned class, struct mag_shm 
 	store(&t->shm->discard, goes ? mag_number(t->arena, goes) : 0);
 	pair_set(t, class, full, stays);
 	if (goes)
-		pool_return(t->arena, goes);
+		pool_give_back(t, goes);
 	store(&t->shm->discard, 0);
 	return full;
 }
@@ -455,7 +455,7 @@ void magazine_hand_on(struct tctx *t, struct mag_shm *m)
 {
 	verify_free(t->arena, m);
 	if (!mag_count(m) || !magazine_give(t, m))
-		pool_return(t->arena, m);
+		pool_give_back(t, m);
 	store(&t->shm->transit, 0);
 }
 

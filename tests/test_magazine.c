@@ -229,6 +229,37 @@ START_TEST(threads_take_their_own)
 }
 END_TEST
 
+/* An empty magazine that a thread gave back it takes again before others, and then what is free from the first on. */
+START_TEST(empty_magazines_come_back_to_their_thread)
+{
+	enum { N = 5 };
+	shmb_arena *a = arena_new(64 * MIB);
+	shmb_free(a, shmb_malloc(a, SIZE));
+	struct tctx *t = context_of(a);
+	struct mag_shm *m[N];
+	for (unsigned i = 0; i < N; i++)
+		ck_assert_ptr_nonnull(m[i] = pool_take(t, C));
+	for (unsigned i = 1; i < N; i++)
+		ck_assert(m[i] == m[i - 1] + 1);
+	pool_give_back(t, m[1]);
+	pool_give_back(t, m[4]);
+	pool_give_back(t, m[3]);
+	ck_assert_ptr_eq(pool_take(t, C), m[3]);
+	ck_assert_ptr_eq(pool_take(t, C), m[4]);
+	uint32_t ready = mags_ready(a);
+	for (uint32_t i = (uint32_t)(m[4] - a->mags) + 1; i < ready; i++)
+		ck_assert_ptr_eq(pool_take(t, C), &a->mags[i]);
+	ck_assert_ptr_eq(pool_take(t, C), m[1]);
+	ck_assert_ptr_eq(pool_take(t, C), &a->mags[ready]);
+	ck_assert_uint_gt(mags_ready(a), ready);
+	for (struct mag_shm *all = m[0]; all <= &a->mags[ready]; all++)
+		pool_give_back(t, all);
+	store(&t->shm->transit, 0);
+	all_comes_back(&a, 1);
+	arena_done(a);
+}
+END_TEST
+
 /* ---- a thread that frees before it allocates ------------------------------------------ */
 
 struct first {
@@ -565,6 +596,7 @@ int main(void)
 {
 	return TESTS_RUN("magazine", bytes_follow_the_block, fills_start_small_and_grow, a_pair_absorbs_ups_and_downs,
 	                 depots_keep_to_their_limit, a_thread_keeps_a_stock, threads_take_their_own, processes_take_their_own,
+	                 empty_magazines_come_back_to_their_thread,
 	                 a_first_free_is_not_issued_next, an_idle_depot_is_emptied, a_flush_moves_everything_to_the_depot,
 	                 a_locked_depot_is_gone_round,
 	                 no_magazines_left_is_survived, blocks_of_another_are_reused_where_freed,
