@@ -8,9 +8,9 @@
 #include "arena.h"
 #include "window.h"
 
-/* The private half of thread record `number`. */
+/* The private half of thread record `number`, in lines of its own: each thread writes to its own at every refill. */
 struct tctx {
-	_Atomic(struct shmb_arena *) arena; /* who closes it writes here, too */
+	_Alignas(64) _Atomic(struct shmb_arena *) arena; /* who closes it writes here, too */
 	struct thread_shm *shm; /* in the arena's second mapping of the records */
 	struct tctx *next; /* the same thread's, in other arenas */
 	unsigned number;   /* of the thread record */
