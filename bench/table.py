@@ -36,10 +36,11 @@ def print_targets(lines):
     print("| work | library | shim | beside | target | |")
     print("|---|---:|---:|---|---|---|")
     for (work, beside, target), of in side_by_side(lines).items():
-        marks = [mark(of[o]) for o in OURS if o in of]
-        if len(marks) == 2:
-            marks = marks[:1] if marks[0] == marks[1] else [marks[0], "shim " + marks[1]]
-        print(f"| {work} | {cell(of.get('shmb'))} | {cell(of.get('shim'))} | {beside} | {target} | {', '.join(marks)} |")
+        library, shim = (of.get(o) for o in OURS)
+        said = mark(library or shim)
+        if library and shim and mark(shim) != said:
+            said += f", shim {mark(shim)}"
+        print(f"| {work} | {cell(library)} | {cell(shim)} | {beside} | {target} | {said} |")
     targets = [line for line in lines if line.target]
     print(f"\n{sum(map(met, targets))} of {len(targets)} targets met\n")
 

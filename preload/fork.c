@@ -59,8 +59,7 @@ static void arena_set(shmb_arena *a)
 
 static int open_sized(const char *name, uint64_t size)
 {
-	unsigned flags = SHMB_CREATE_ONLY;
-	flags |= (policy.harden ? SHMB_HARDENED : 0) | (policy.small_pages ? SHMB_SMALL_PAGES : 0);
+	unsigned flags = SHMB_CREATE_ONLY | (policy.harden ? SHMB_HARDENED : 0) | (policy.small_pages ? SHMB_SMALL_PAGES : 0);
 	shmb_options opt = {.size = size, .flags = flags, .run = policy.run};
 	shmb_arena *a;
 	int err = shmb_arena_open(name, &opt, &a);

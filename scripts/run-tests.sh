@@ -11,6 +11,7 @@
 # for those that say "skip: NAME: why".
 set -u
 cd "$(dirname "$0")/.." || exit 1
+. tests/helpers/tsan.sh
 export BUILD=${BUILD:-build} SAN=${SAN:-} LC_ALL=C
 export PATH=$PWD/$BUILD:$PATH
 limit=${TEST_TIMEOUT:-600}
@@ -27,15 +28,6 @@ tsan_setup() {
 	export TSAN_OPTIONS="detect_deadlocks=0 ${TSAN_OPTIONS:-}"
 	# addresses that are too random for it (vm.mmap_rnd_bits above 28) end it: "unexpected memory mapping"
 	setarch -R true 2>/dev/null && run=(setarch -R)
-}
-
-# A forked test would have jemalloc's locks as its parent's fork left them, made
-# anew while held, which ThreadSanitizer takes for locks that nobody gives back.
-tsan_forks() {
-	case $1 in
-	test_box | test_boxes_death | test_name) echo yes ;; # no threads; each check wants a process that has no types or directories yet
-	*) echo no ;;
-	esac
 }
 
 # Why a test cannot run under ThreadSanitizer, if so.

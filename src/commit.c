@@ -9,7 +9,8 @@
 
 bool commit_is_huge(const struct shmb_arena *a)
 {
-	return a->region->granule == PAGE && !a->small_pages && !atomic_load_explicit(&a->frozen, memory_order_relaxed) && huge_worth();
+	return a->region->granule == PAGE && !a->small_pages &&
+	       !atomic_load_explicit(&a->frozen, memory_order_relaxed) && huge_worth();
 }
 
 /* ---- tables ----------------------------------------------------------------------- */

@@ -14,7 +14,6 @@
 #include "page.h"
 #include "shadow.h"
 #include "slot.h"
-#include "span.h"
 #include "sys.h"
 
 enum { DEPOT_BYTES = 512 * 1024, DEPOT_TRIES = 64, NEAR = 8 };
@@ -31,31 +30,28 @@ static bool pool_commit(struct shmb_arena *a, uint32_t ready)
 	return true;
 }
 
-/* From `i` on the next one that seems to be nobody's, after the last from the first to `start`; MAGS: there is none. */
-static uint32_t pool_find(struct shmb_arena *a, uint32_t i, uint32_t *start)
+/* One that seems to be nobody's, from `from` on and then from the first; MAGS: there is none. */
+static uint32_t pool_find(struct shmb_arena *a, uint32_t from)
 {
 	for (;;) {
-		uint32_t ready = mags_ready(a), end = i < *start ? *start : ready;
-		i = (uint32_t)hint_find(a->mag_bits, i, end, false);
-		if (i < end)
+		uint32_t ready = mags_ready(a), i;
+		if (from > ready)
+			from = 0;
+		if ((i = (uint32_t)hint_find(a->mag_bits, from, ready, false)) < ready)
 			return i;
-		if (*start && end == ready) {
-			i = 0;
-		} else {
-			*start = 0;
-			i = ready;
-			if (!pool_commit(a, ready))
-				return MAGS;
-		}
+		if ((i = (uint32_t)hint_find(a->mag_bits, 0, from, false)) < from)
+			return i;
+		if (!pool_commit(a, ready))
+			return MAGS;
+		from = ready;
 	}
 }
 
 struct mag_shm *pool_take(struct tctx *t, unsigned class)
 {
 	struct shmb_arena *a = t->arena;
-	uint32_t start = t->pool_at < mags_ready(a) ? t->pool_at : 0;
-	for (uint32_t i = start;;) {
-		i = pool_find(a, i, &start);
+	for (uint32_t i = t->pool_at;;) {
+		i = pool_find(a, i);
 		if (i >= MAGS) {
 			store(&t->shm->transit, 0);
 			return NULL;
@@ -215,21 +211,20 @@ static bool cell_is_foreign(const struct tctx *t, uint32_t cell)
  */
 static uint32_t cell_choose(const struct tctx *t, const struct depot_shm *d, uint32_t n, unsigned class)
 {
-	uint32_t top = cell_number(atomic_load(&d->cells[n - 1])), home = n;
+	uint32_t top = cell_number(atomic_load(&d->cells[n - 1])), limit = depot_limit(class), home = n;
 	if (!top || top > mags_ready(t->arena))
 		return n - 1; /* no number of ours: it goes */
 	for (uint32_t i = n; i > 0 && n - i < NEAR; i--) {
 		uint32_t cell = atomic_load(&d->cells[i - 1]), thread = cell_tag(cell) - 1;
 		bool best = thread == t->number || thread_gone(t->arena, thread);
-		if ((home < n && !best) || cell_is_foreign(t, cell))
+		bool wanted = best || (n > limit / 2 && home == n);
+		if (!wanted || cell_is_foreign(t, cell))
 			continue;
 		if (best)
 			return i - 1;
 		home = i - 1;
 	}
-	if (n <= depot_limit(class) / 2)
-		return n;
-	return home < n ? home : n >= depot_limit(class) ? n - 1 : n;
+	return home < n || n < limit ? home : n - 1;
 }
 
 /* In a stranger's list it may be twice, and be this thread's already. */

@@ -30,9 +30,9 @@ static struct {
 static uint32_t get(const _Atomic uint32_t *v) { return atomic_load_explicit(v, memory_order_relaxed); }
 static void set(_Atomic uint32_t *v, uint32_t to) { atomic_store_explicit(v, to, memory_order_relaxed); }
 
-static uint32_t ns_each(uint64_t began, uint64_t len)
+static uint32_t ns_each(uint64_t took, uint64_t len)
 {
-	uint64_t ns = (sys_ticks_ns() - began) / (len / PAGE);
+	uint64_t ns = took / (len / PAGE);
 	return ns < UINT32_MAX / 2 ? (uint32_t)ns : UINT32_MAX / 2;
 }
 
@@ -42,7 +42,7 @@ int huge_populate_pages(void *addr, uint64_t len)
 	uint64_t began = measured ? sys_ticks_ns() : 0;
 	int err = sys_populate(addr, len);
 	if (measured && !err) {
-		uint32_t had = get(&cost.page_ns), now = ns_each(began, len);
+		uint32_t had = get(&cost.page_ns), now = ns_each(sys_ticks_ns() - began, len);
 		set(&cost.page_ns, had ? had - had / 8 + now / 8 : now);
 	}
 	return err;
@@ -76,9 +76,10 @@ bool huge_populate(void *addr, uint64_t len, bool shared)
 	if (!shared)
 		sys_hugepages(addr, len);
 	bool done = !(shared ? sys_populate_huge(addr, len) : sys_populate(addr, len));
+	uint64_t took = sys_ticks_ns() - began;
 	uint32_t dear = page_ns / 3 * 4; /* giving small ones back costs another third */
-	bool took_long = sys_ticks_ns() - began > LONG_NS + len / PAGE * LONG_PAGE_NS;
-	if (!done || took_long || (page_ns && ns_each(began, len) > dear))
+	bool took_long = took > LONG_NS + len / PAGE * LONG_PAGE_NS;
+	if (!done || took_long || (page_ns && ns_each(took, len) > dear))
 		pause_more(took_long);
 	else
 		set(&cost.last, 0);

@@ -230,6 +230,13 @@ static bool flush_down(struct tctx *t, struct mag_shm *m, uint32_t keep)
 	return true;
 }
 
+/* To the other process whose unit its topmost block is in; false: it is this one's, or takes none now. */
+static bool post_home(struct tctx *t, struct mag_shm *m)
+{
+	holder_t to = span_holder(span_get(t->arena, m->entries[mag_count(m) - 1] / GRAINS_PER_UNIT));
+	return to != t->hold && inbox_post(t->arena, to, m);
+}
+
 /*
  * Finds another place for a magazine that is in the thread's transit: the depot
  * of its class, within the limit; else magazine_send(). False: it is empty now.
@@ -239,8 +246,7 @@ static bool magazine_send(struct tctx *t, struct mag_shm *m)
 	struct shmb_arena *a = t->arena;
 	if (flush_down(t, m, 0))
 		return false;
-	holder_t to = span_holder(span_get(a, m->entries[mag_count(m) - 1] / GRAINS_PER_UNIT));
-	if (to != t->hold && inbox_post(a, to, m))
+	if (post_home(t, m))
 		return true;
 	if (!depot_push(a, m, DEPOT_CELLS))
 		magazine_stock(t, m);
@@ -301,13 +307,10 @@ static bool fill(struct tctx *t, struct mag_shm *m, unsigned class)
  */
 static void purge(struct tctx *t, struct mag_shm *m)
 {
-	struct shmb_arena *a = t->arena;
 	if (flush_down(t, m, 0)) {
 		pool_give_back(t, m);
-	} else {
-		holder_t to = span_holder(span_get(a, m->entries[mag_count(m) - 1] / GRAINS_PER_UNIT));
-		if (to == t->hold || !inbox_post(a, to, m))
-			magazine_stock(t, m);
+	} else if (!post_home(t, m)) {
+		magazine_stock(t, m);
 	}
 	store(&t->shm->transit, 0);
 }

@@ -179,8 +179,6 @@ static void look_at_region(struct copier *c)
 static bool wants_huge(const struct copier *c, uint64_t unit)
 {
 	unsigned used = 0;
-	if (c->a->small_pages)
-		return false;
 	for (uint64_t u = unit; u < unit + HUGE_UNITS && u < c->ready; u++) {
 		enum span_kind k = span_kind_of(word_of(c, u));
 		used += k == SPAN_SMALL || k == SPAN_HEAD || k == SPAN_CONT;
@@ -192,7 +190,7 @@ static bool wants_huge(const struct copier *c, uint64_t unit)
 static void prepare(struct copier *c, uint64_t unit, uint64_t n)
 {
 	for (uint64_t at = unit & ~(uint64_t)(HUGE_UNITS - 1); at < unit + n; at += HUGE_UNITS) {
-		if (!c->mirror || c->prepared == at + 1 || c->wishes == HUGE_WISHES)
+		if (!c->mirror || c->a->small_pages || c->prepared == at + 1 || c->wishes == HUGE_WISHES)
 			continue;
 		c->prepared = at + 1;
 		if (wants_huge(c, at) && huge_worth()) {

@@ -6,9 +6,9 @@
 #ifndef CRASH_OPS_H
 #define CRASH_OPS_H
 
+#include "commit.h"
 #include "crash_harden.h"
 #include "crash_rules.h"
-#include "commit.h"
 #include "evict.h"
 #include "huge.h"
 
@@ -168,11 +168,10 @@ static void prepare_large_malloc(void)
 /* What is free of its huge page is populated with it. */
 static void prepare_large_huge(void)
 {
-	enum { HUGE = HUGE_UNITS };
 	begin();
-	hold_new((HUGE - atomic_load(&A->hdr->units_used)) * UNIT);
+	hold_new((HUGE_UNITS - atomic_load(&A->hdr->units_used)) * UNIT);
 	huge_anyway = true;
-	NEED(atomic_load(&A->hdr->units_used) == HUGE && hint_find(A->used_bits, 0, 2 * HUGE, false) == HUGE);
+	NEED(atomic_load(&A->hdr->units_used) == HUGE_UNITS && hint_find(A->used_bits, 0, 2 * HUGE_UNITS, false) == HUGE_UNITS);
 	NEED(atomic_load(&A->hdr->units_dirty) == 0);
 	allocates(LARGE);
 }

@@ -2,6 +2,7 @@
 # What holds of any region holds of a hardened one: the Check suites that do
 # not go by sizes and by which block comes next, and a storm of kills.
 . "$(dirname "$0")/helpers/script.sh"
+. "$(dirname "$0")/helpers/tsan.sh"
 
 suite() { # suite NAME: test_NAME on hardened regions
 	TEST_HARDENED=1 timeout -k 10 200 "$BUILD/tests/test_$1" >"$work/out" 2>"$work/err" && grep -qE '^100%: Checks: [1-9]' "$work/out"
@@ -17,7 +18,8 @@ for name in box boxes boxes_death fork misuse region_arena save threads; do
 		continue
 	fi
 	if [ "$SAN" = thread ]; then
-		case $name in box | boxes_death) export CK_FORK=yes ;; *) export CK_FORK=no ;; esac # as scripts/run-tests.sh has it
+		CK_FORK=$(tsan_forks "test_$name")
+		export CK_FORK
 	fi
 	verify "test_$name on hardened regions" suite $name
 done
