@@ -132,7 +132,7 @@ $(BUILD)/.deps-bench: scripts/deps.sh
 	@scripts/deps.sh bench
 	@touch $@
 
-$(JE_LIB): scripts/jemalloc.sh | $(BUILD)/.deps
+$(JE_LIB): scripts/jemalloc.sh src/jemalloc/batch.c | $(BUILD)/.deps
 	@echo "  jemalloc: building 5.3.0 once, this takes a minute or two"
 	$(Q)scripts/jemalloc.sh $(JE)
 	@touch $@

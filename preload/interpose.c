@@ -236,8 +236,11 @@ static void *move(void *p, size_t have, size_t size, struct choice to)
 
 static void *resize(void *p, size_t size, const void *caller)
 {
+	void *to_here;
 	if (!p)
 		return preload_malloc_for(size, caller);
+	if (likely(!preload_rules_changed()) && likely(preload_resize(p, size, &to_here)))
+		return to_here;
 	shmb_arena *from = shmb_arena_of(p);
 	if (size == 0 && from) {
 		preload_free(p);

@@ -18,7 +18,9 @@ mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 exec 9>"$dir/.lock"
 flock 9 # several builds may want it at once
-[ ! "$dir/lib/libjemalloc_pic.a" -nt "$0" ] || exit 0
+batch=$(cd "$(dirname "$0")/.." && pwd)/src/jemalloc/batch.c
+lib=$dir/lib/libjemalloc_pic.a
+[ ! "$lib" -nt "$0" ] || [ ! "$lib" -nt "$batch" ] || exit 0
 work=$dir/work
 rm -rf "$work"
 mkdir -p "$work/lists/partial"
@@ -65,6 +67,10 @@ echo "$sha256  $work/$tarball" | sha256sum -c --quiet - || {
 }
 tar -xjf "$work/$tarball" -C "$work"
 cd "$work/jemalloc-5.3.0"
+# Filling and emptying magazines in one go takes what jemalloc does not export.
+cp "$batch" src/batch.c
+sed -i 's|^\(C_SRCS := \)\($(srcroot)\)\(src/jemalloc.c .*\)|\1\2src/batch.c \2\3|' Makefile.in
+grep -q '^C_SRCS := $(srcroot)src/batch.c' Makefile.in
 ./configure --quiet --prefix="$dir" --with-jemalloc-prefix=shmb_je_ --without-export \
 	--disable-cxx --disable-cache-oblivious --disable-libdl --disable-initial-exec-tls --disable-shared --disable-fill \
 	--with-version=5.3.0-0-g0 \

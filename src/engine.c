@@ -13,9 +13,9 @@
  *     our own caches (magazines, dirty units) are the ones that bound memory
  *   - MALLOCX_ARENA alone may return another arena's cached block, and in a
  *     thread's last destructors a request can be served from arena 0: requests
- *     name a cache of their thread's for this arena, or none, and what comes
- *     back is checked for its range
- *   - a block from or to an arena takes its lock; a cache does that for many
+ *     say that they want no cache, and what comes back is checked for its range
+ *   - a block from or to an arena takes a bin's lock: magazines are filled and
+ *     emptied by jemalloc/batch.c, which does that for many
  */
 #include "engine.h"
 
@@ -32,8 +32,7 @@
 #include <jemalloc/jemalloc.h>
 
 const char *shmb_je_malloc_conf = "narenas:1,tcache:false,retain:false,dirty_decay_ms:0,muzzy_decay_ms:0,"
-                                  "background_thread:false,abort_conf:true,lg_tcache_nslots_mul:0,"
-                                  "tcache_nslots_small_min:4,tcache_nslots_small_max:32";
+                                  "background_thread:false,abort_conf:true";
 
 enum { HOOK_OK = false, HOOK_REFUSED = true };
 
@@ -45,12 +44,7 @@ struct engine {
 	pthread_mutex_t lock; /* creation of shards */
 	_Atomic unsigned shards[ENGINE_SHARDS]; /* jemalloc's number plus one; 0: not made yet */
 	unsigned used;
-	uint16_t caches[THREADS]; /* only its thread looks, or whoever is alone: how often it was wanted, or CACHE + number */
 };
-
-/* It is not worth while for a thread that asks for little. */
-enum { CACHE_WANTED = 256, CACHE_NOT_TO_BE_HAD = CACHE_WANTED, CACHE, CACHED_CLASSES = 20 };
-static_assert(CLASS_STEPPED(CACHED_CLASSES - 1) == 1024, "the largest");
 
 /* As jemalloc defines it for experimental.arenas_create_ext. */
 struct arena_config {
@@ -240,58 +234,13 @@ static void each_shard(struct engine *e, const char *what)
 	}
 }
 
-/* ---- caches ------------------------------------------------------------------------ */
-
-static unsigned cache_make(void)
-{
-	unsigned number;
-	size_t len = sizeof number;
-	return shmb_je_mallctl("tcache.create", &number, &len, NULL, 0) || number > UINT16_MAX - CACHE ? CACHE_NOT_TO_BE_HAD
-	                                                                                            : CACHE + number;
-}
-
-/* The flag that says which. */
-static int cache_of(struct engine *e, unsigned thread, unsigned class)
-{
-	if (thread >= THREADS || class >= CACHED_CLASSES)
-		return MALLOCX_TCACHE_NONE;
-	uint16_t *c = &e->caches[thread];
-	if (unlikely(*c < CACHE_WANTED) && ++*c == CACHE_WANTED)
-		*c = (uint16_t)cache_make();
-	return *c >= CACHE ? MALLOCX_TCACHE(*c - CACHE) : MALLOCX_TCACHE_NONE;
-}
-
-static void cache_end(struct engine *e, unsigned thread)
-{
-	unsigned number = e->caches[thread] - CACHE;
-	if (e->caches[thread] >= CACHE)
-		(void)shmb_je_mallctl("tcache.destroy", NULL, NULL, &number, sizeof number);
-	e->caches[thread] = 0;
-}
-
-void engine_flush(struct shmb_arena *a, unsigned thread)
-{
-	struct engine *e = atomic_load_explicit(&a->engine, memory_order_acquire);
-	if (e)
-		cache_end(e, thread);
-}
-
-/* Nobody else is in the engine. Caches first: what they hold is the shards'. */
-static void each_end(struct engine *e)
-{
-	for (unsigned i = 0; i < THREADS; i++)
-		if (e->caches[i])
-			cache_end(e, i);
-	each_shard(e, "destroy");
-}
-
 void engine_close(struct shmb_arena *a)
 {
 	struct engine *e = atomic_exchange(&a->engine, NULL);
 	if (!e || e->hold != atomic_load(&a->hold))
 		return; /* a parent's: its jemalloc arenas are left alone, its hooks refuse from now on */
 	atomic_store(&e->dead, true);
-	each_end(e);
+	each_shard(e, "destroy");
 	sys_unmap(e, sizeof *e);
 }
 
@@ -301,7 +250,7 @@ void engine_renew(struct shmb_arena *a, holder_t hold)
 	if (!e)
 		return;
 	atomic_store(&e->dead, true);
-	each_end(e);
+	each_shard(e, "destroy");
 	for (unsigned i = 0; i < ENGINE_SHARDS; i++)
 		atomic_store(&e->shards[i], 0);
 	e->hold = hold;
@@ -324,17 +273,15 @@ static unsigned shard_make(struct engine *e, unsigned i)
 	return got;
 }
 
-/* What a request of that thread for that class says to jemalloc; 0: there is no shard. */
-static int flags_of(struct shmb_arena *a, unsigned thread, unsigned class)
+/* jemalloc's number, plus one, of the arena that serves the thread; 0: there is none to be had. */
+static unsigned shard_of(struct shmb_arena *a, unsigned thread)
 {
 	struct engine *e = atomic_load_explicit(&a->engine, memory_order_acquire);
 	if (unlikely(!e) && !(e = engine_make(a)))
 		return 0;
 	unsigned i = thread % e->used;
 	unsigned number = atomic_load_explicit(&e->shards[i], memory_order_acquire);
-	if (unlikely(!number) && !(number = shard_make(e, i)))
-		return 0;
-	return MALLOCX_ARENA(number - 1) | cache_of(e, thread, class);
+	return likely(number) ? number : shard_make(e, i);
 }
 
 /* A block of jemalloc's as the region knows it; false: it is not from there. */
@@ -350,33 +297,26 @@ static bool block_here(struct shmb_arena *a, char *p, uint32_t *grain)
 
 bool engine_alloc(struct shmb_arena *a, unsigned thread, unsigned class, size_t align, uint32_t *grain)
 {
-	int flags = flags_of(a, thread, class);
-	char *p = flags ? shmb_je_mallocx(class_size(class), flags | (align ? MALLOCX_ALIGN(align) : 0)) : NULL;
+	unsigned number = shard_of(a, thread);
+	int flags = MALLOCX_ARENA(number - 1) | MALLOCX_TCACHE_NONE | (align ? MALLOCX_ALIGN(align) : 0);
+	char *p = number ? shmb_je_mallocx(class_size(class), flags) : NULL;
 	if (!p || !block_here(a, p, grain))
 		return false;
 	page_note(a, *grain, class);
 	return true;
 }
 
-/* jemalloc's experimental.batch_alloc: from the cache that `flags` name, once a slab would not be filled. */
-extern size_t je_batch_alloc(void **to, size_t n, size_t size, int flags);
-
-/* A request for a slab of them and more gets a new one, whatever is free of others: always one less. */
-static unsigned batch_most(unsigned class)
-{
-	unsigned slab = PAGE >> __builtin_ctz((unsigned)class_size(class) | PAGE);
-	return slab > 1 ? slab - 1 : 1;
-}
+/* batch.c, by the names that its tree gives them. */
+extern size_t je_batch_fill(unsigned number, size_t size, void **to, size_t n);
+extern void je_batch_flush(void **blocks, size_t n);
 
 unsigned engine_alloc_many(struct shmb_arena *a, unsigned thread, unsigned class, unsigned want, uint32_t *grains)
 {
-	enum { MOST = 16, PAGE_GRAINS = PAGE / GRAIN };
-	int flags = flags_of(a, thread, class);
-	unsigned most = batch_most(class), got = 0;
-	void *blocks[MOST];
-	most = most < MOST ? most : MOST;
-	want = want < most ? want : most;
-	unsigned n = !flags ? 0 : (unsigned)je_batch_alloc(blocks, want, class_size(class), flags);
+	enum { PAGE_GRAINS = PAGE / GRAIN };
+	unsigned number = shard_of(a, thread), got = 0;
+	void *blocks[ENGINE_BATCH];
+	want = want < ENGINE_BATCH ? want : ENGINE_BATCH;
+	unsigned n = number ? (unsigned)je_batch_fill(number - 1, class_size(class), blocks, want) : 0;
 	for (unsigned i = 0, noted = UINT32_MAX; i < n; i++) {
 		if (!block_here(a, blocks[i], &grains[got]))
 			continue;
@@ -386,14 +326,18 @@ unsigned engine_alloc_many(struct shmb_arena *a, unsigned thread, unsigned class
 		noted = last;
 		got++;
 	}
+	while (got < want && engine_alloc(a, thread, class, 0, &grains[got])) /* larger than what comes in batches */
+		got++;
 	return got;
 }
 
-void engine_free(struct shmb_arena *a, unsigned thread, unsigned class, uint32_t grain)
+void engine_free_many(struct shmb_arena *a, const uint32_t *grains, unsigned n)
 {
-	struct engine *e = atomic_load_explicit(&a->engine, memory_order_acquire);
-	/* not by its size: `class` is what the region says, and jemalloc would believe it */
-	shmb_je_dallocx(a->data + ((size_t)grain << GRAIN_SHIFT), cache_of(e, thread, class));
+	void *blocks[ENGINE_BATCH];
+	ASSERT(n <= ENGINE_BATCH);
+	for (unsigned i = 0; i < n; i++)
+		blocks[i] = a->data + ((size_t)grains[i] << GRAIN_SHIFT);
+	je_batch_flush(blocks, n); /* not by its class: that is what the region says, and jemalloc would believe it */
 }
 
 void engine_purge(struct shmb_arena *a)

@@ -9,7 +9,10 @@
 
 #include "arena.h"
 
-enum { ENGINE_SHARDS = 8 }; /* jemalloc arenas a process uses for one of ours, at most */
+enum {
+	ENGINE_SHARDS = 8, /* jemalloc arenas a process uses for one of ours, at most */
+	ENGINE_BATCH = 64
+};
 
 /* Once: registers fork handlers, to be called before any are registered that take locks under which the engine is called. */
 int engine_setup(void);
@@ -23,11 +26,7 @@ void engine_close(struct shmb_arena *a);
 /* Begins anew with nothing, for a hold that has nothing. No other thread is in the engine. */
 void engine_renew(struct shmb_arena *a, holder_t hold);
 
-/*
- * `thread` is the number of the caller's thread record, NO_THREAD where it has
- * none: with one it has a cache in jemalloc, in which blocks of up to 1 KiB,
- * 32 a class at most, wait for its next call.
- */
+/* `thread` is the number of the caller's thread record, NO_THREAD where it has none: threads are spread over jemalloc's arenas by it. */
 
 /*
  * A block of `class`, its pages noted, in data grains. align: 0, or a multiple
@@ -35,14 +34,11 @@ void engine_renew(struct shmb_arena *a, holder_t hold);
  */
 bool engine_alloc(struct shmb_arena *a, unsigned thread, unsigned class, size_t align, uint32_t *grain);
 
-/* Up to `want` blocks, into `grains`; how many: fewer than wanted says nothing, 0 stands for no memory. */
+/* Up to `want` blocks, ENGINE_BATCH at most, into `grains`; how many: 0 stands for no memory. */
 unsigned engine_alloc_many(struct shmb_arena *a, unsigned thread, unsigned class, unsigned want, uint32_t *grains);
 
-/* Takes back a block of `class` that lies in a unit of page_unit_mine(). */
-void engine_free(struct shmb_arena *a, unsigned thread, unsigned class, uint32_t grain);
-
-/* What waits in the thread's cache goes back, and the cache with it; until it is needed again. */
-void engine_flush(struct shmb_arena *a, unsigned thread);
+/* Takes `n` blocks back, ENGINE_BATCH at most, that lie in units of page_unit_mine(). */
+void engine_free_many(struct shmb_arena *a, const uint32_t *grains, unsigned n);
 
 /* Gives slabs and pages that jemalloc holds empty back to the span table. */
 void engine_purge(struct shmb_arena *a);

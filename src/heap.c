@@ -102,23 +102,30 @@ static hot_path bool malloc_hot(struct shmb_arena *a, struct thread_shm *r, size
 }
 
 /*
- * True: p was a live block of the arena and is in the loaded magazine now.
+ * The byte of a small live block, and its number; below LIVE_0: it is none.
  * The span word is looked at only where a large block can start: elsewhere a
  * byte that is not NONE means a small block.
  */
-static hot_path bool free_hot(struct shmb_arena *a, struct thread_shm *r, const void *p)
+static hot_path size_t byte_of(const struct shmb_arena *a, const void *p, uint64_t *number)
 {
 	uint64_t off = (uint64_t)((const char *)p - a->data);
-	uint64_t grain = off >> GRAIN_SHIFT | off << (64 - GRAIN_SHIFT); /* misaligned: beyond any limit */
+	uint64_t grain = *number = off >> GRAIN_SHIFT | off << (64 - GRAIN_SHIFT); /* misaligned: beyond any limit */
 	if (unlikely(grain >= atomic_load_explicit(&a->limit, memory_order_relaxed)))
-		return false;
+		return 0;
 	if (unlikely(grain % (UNIT / GRAIN) == 0) &&
 	    span_kind_of(atomic_load_explicit(&a->spans[grain / (UNIT / GRAIN)], memory_order_relaxed)) != SPAN_SMALL)
-		return false;
-	block_t *blocks = a->blocks;
-	size_t live = block_get(blocks, grain);
+		return 0;
+	return block_get(a->blocks, grain);
+}
+
+/* True: p was a live block of the arena and is in the loaded magazine now. */
+static hot_path bool free_hot(struct shmb_arena *a, struct thread_shm *r, const void *p)
+{
+	uint64_t grain;
+	size_t live = byte_of(a, p, &grain);
 	if (unlikely(live < LIVE_0))
 		return false;
+	block_t *blocks = a->blocks;
 	context_mark(r, NULL);
 	struct mag_shm *m = loaded(a, r, live);
 	uint32_t n = mag_count(m);
@@ -212,6 +219,41 @@ void preload_free(void *p)
 		preload_free_slow(p);
 	else
 		preload_free_otherwise(p);
+}
+
+/*
+ * As shmb_realloc(), by the same short ways: for a small block of the arena
+ * that is placed in, to a size that is placed there whoever asks.
+ */
+bool preload_resize(void *p, size_t size, void **to)
+{
+	if (size - 1 >= CLASS_MAX_SIZE)
+		return false;
+	size_t live = heap_placed[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
+	struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
+	struct thread_shm *r = context_get();
+	if (!live || unlikely(!context_is_of(r, a)))
+		return false;
+	uint64_t grain;
+	size_t had = byte_of(a, p, &grain);
+	if (unlikely(had < LIVE_0) || unlikely(had >= LIVE_0 + CLASSES))
+		return false;
+	size_t have = class_size((unsigned)had - LIVE_0);
+	if (live < had && size > have / 2)
+		return false; /* it is to stay, and may have the tag of another rule */
+	if (live == had) {
+		shadow_resize(a, p, have, have, size);
+		*to = p;
+	} else if (likely(malloc_hot(a, r, live, to))) {
+		shadow_issue(a, *to, size);
+		shadow_usable(a, p, have);
+		memcpy(*to, p, size < have ? size : have);
+		shmb_free(a, p);
+	} else {
+		return false;
+	}
+	r->hits[live - LIVE_0]++;
+	return true;
 }
 
 void preload_place(shmb_arena *a)
@@ -454,7 +496,7 @@ static void small_free(struct shmb_arena *a, uint32_t grain, unsigned class)
 		tally_leave_one(a, grain, class);
 		shadow_free(a, block_addr(a, grain), class_size(class), true);
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
-		engine_free(a, NO_THREAD, class, grain);
+		engine_free_many(a, &grain, 1);
 	} else {
 		tally_leave_one(a, grain, class);
 		shadow_free(a, block_addr(a, grain), class_size(class), false);

@@ -207,7 +207,8 @@ static struct mag_shm *stock_pop(struct tctx *t, unsigned class)
 static bool flush_down(struct tctx *t, struct mag_shm *m, uint32_t keep)
 {
 	struct shmb_arena *a = t->arena;
-	for (uint32_t n = mag_count(m); n > keep; n--) {
+	uint32_t own[MAG_ROUNDS], owned = 0, n = mag_count(m);
+	for (; n > keep; n--) {
 		uint32_t grain = m->entries[n - 1];
 		uint64_t unit = grain / GRAINS_PER_UNIT;
 		span_t w = span_get(a, unit);
@@ -219,15 +220,16 @@ static bool flush_down(struct tctx *t, struct mag_shm *m, uint32_t keep)
 		if (!mine)
 			shadow_leave(a, a->data + ((uint64_t)grain << GRAIN_SHIFT), class_size(m->class));
 		if (!mine && !orphan_adopt(a, unit, w))
-			return false;
+			break;
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
 		mag_count_set(m, n - 1);
 		if (mine)
-			engine_free(a, t->number, m->class, grain);
+			own[owned++] = grain;
 		else
 			orphan_leave(a, unit, w);
 	}
-	return true;
+	engine_free_many(a, own, owned);
+	return n <= keep;
 }
 
 /* To the other process whose unit its topmost block is in; false: it is this one's, or takes none now. */
@@ -285,10 +287,8 @@ static bool fill(struct tctx *t, struct mag_shm *m, unsigned class)
 		tally_enter(a, class, mag_count(m) - had);
 		return true;
 	}
-	uint32_t grains[MAG_ROUNDS], got = 0, more;
-	while (n + got < want && (more = engine_alloc_many(a, t->number, class, want - n - got, &grains[got])))
-		got += more;
-	while (got--) { /* the lowest address is the first to be issued */
+	uint32_t grains[MAG_ROUNDS];
+	for (unsigned got = n < want ? engine_alloc_many(a, t->number, class, want - n, grains) : 0; got--;) { /* the lowest address is the first to be issued */
 		if (a->guard)
 			canary_prepare(a, grains[got], class);
 		m->entries[n] = grains[got];
@@ -506,7 +506,6 @@ bool magazine_flush_thread(struct tctx *t)
 	for (unsigned c = 0; c < CLASSES; c++)
 		flush_class(t, c);
 	backlog_retry(t);
-	engine_flush(t->arena, t->number);
 	return !atomic_load(&t->shm->backlog);
 }
 
@@ -520,7 +519,6 @@ void magazine_reclaim(struct tctx *t)
 		while ((m = depot_pop(t, c, false)))
 			purge(t, m);
 	backlog_retry(t); /* into the depots again, for anybody */
-	engine_flush(t->arena, t->number);
 	pool_resync(t->arena);
 }
 

@@ -153,9 +153,8 @@ static void own_strays(struct shmb_arena *a, uint64_t unit)
 		uint32_t grain = (uint32_t)(unit * UNIT_GRAINS + i);
 		if (!own_stray(a, unit, grain))
 			continue;
-		unsigned class = block_class(block_get(a->blocks, grain));
 		block_set(a->blocks, grain, block_make(BLOCK_NONE, 0));
-		engine_free(a, NO_THREAD, class, grain);
+		engine_free_many(a, &grain, 1);
 	}
 }
 

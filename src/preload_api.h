@@ -76,6 +76,9 @@ void *preload_malloc_for(size_t size, const void *caller);
 OF_THE_SHIM void *preload_malloc_otherwise(size_t size, const void *caller);
 OF_THE_SHIM void preload_free_otherwise(void *p);
 
+/* Realloc, where no rule needs to be asked; false: it is not for this way, nothing has happened. */
+bool preload_resize(void *p, size_t size, void **to);
+
 /* Where preload_malloc() places; NULL: nowhere. */
 void preload_place(shmb_arena *a);
 
