@@ -352,8 +352,9 @@ EXPORT void *pvalloc(size_t size)
 
 EXPORT size_t malloc_usable_size(void *p)
 {
-	if (!p)
-		return 0;
+	size_t size = p ? preload_usable(p) : 0;
+	if (!p || likely(size))
+		return size;
 	shmb_arena *a = shmb_arena_of(p);
 	if (!a)
 		return next_usable(p);

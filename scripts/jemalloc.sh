@@ -96,8 +96,8 @@ sed -i -e "/^_malloc_prefork(void)/,/^}/s/^\tfor (i = 0; i < 9; i++) {\$/&\n\t\t
 	echo "jemalloc.sh: its fork handlers are not as they were" >&2
 	exit 1
 }
-# A thread without its own (automatic) cache is on the slow path of every call. Our calls name a cache or say
-# that they want none, so that makes no difference to them.
+# A thread without its own (automatic) cache is on the slow path of every call. Our calls want none, so that
+# makes no difference to them.
 sed -i '/^tsd_local_slow/,/^}/{s/return !tsd_tcache_enabled_get(tsd)$/return tsd_reentrancy_level_get(tsd) > 0;/;/^\t    || tsd_reentrancy/d}' src/tsd.c
 [ "$(sed -n '/^tsd_local_slow/,/^}/p' src/tsd.c | grep -c 'return tsd_reentrancy_level_get(tsd) > 0;')" = 1 ] || {
 	echo "jemalloc.sh: its slow path is not as it was" >&2

@@ -221,6 +221,20 @@ void preload_free(void *p)
 		preload_free_otherwise(p);
 }
 
+/* What may be used of a small block of the arena that is placed in; 0: it may be none. */
+size_t preload_usable(const void *p)
+{
+	struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
+	if (unlikely(!context_is_of(context_get(), a)) || unlikely(a->guard))
+		return 0;
+	uint64_t grain;
+	size_t live = byte_of(a, p, &grain);
+	if (unlikely(live < LIVE_0) || unlikely(live >= LIVE_0 + CLASSES))
+		return 0;
+	shadow_usable(a, p, class_size((unsigned)live - LIVE_0));
+	return class_size((unsigned)live - LIVE_0);
+}
+
 /*
  * As shmb_realloc(), by the same short ways: for a small block of the arena
  * that is placed in, to a size that is placed there whoever asks.
