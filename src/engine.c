@@ -335,6 +335,8 @@ void engine_free_many(struct shmb_arena *a, const uint32_t *grains, unsigned n)
 {
 	void *blocks[ENGINE_BATCH];
 	ASSERT(n <= ENGINE_BATCH);
+	if (!n) /* and maybe none ever came from it: jemalloc need not have been started */
+		return;
 	for (unsigned i = 0; i < n; i++)
 		blocks[i] = a->data + ((size_t)grains[i] << GRAIN_SHIFT);
 	je_batch_flush(blocks, n); /* not by its class: that is what the region says, and jemalloc would believe it */

@@ -1,4 +1,7 @@
-/* test_engine.c - batches from jemalloc and back; what a stranger's lists name that is not there to be taken back. */
+/*
+ * test_engine.c - batches from jemalloc and back; what a stranger's lists name
+ * that is not there to be taken back; who does without.
+ */
 #include "tests_common.h"
 
 #include "engine.h"
@@ -127,8 +130,46 @@ START_TEST(what_is_not_out_is_left_alone)
 }
 END_TEST
 
+/* ---- a process that only frees ------------------------------------------------------------ */
+
+enum { BLOCKS_OF_ANOTHER = 20000 };
+
+static void child_allocates(const char *name, shmb_ref *refs, int in, int out)
+{
+	shmb_arena *a;
+	CHILD_ASSERT(shmb_arena_open(name, NULL, &a) == 0);
+	for (unsigned i = 0; i < BLOCKS_OF_ANOTHER; i++)
+		refs[i] = shmb_ref_of(a, shmb_malloc(a, 128));
+	tell(out);
+	hear(in);
+	_exit(shmb_arena_close(a));
+}
+
+START_TEST(who_only_frees_has_no_jemalloc)
+{
+	shmb_arena *a = arena_new(16 << 20);
+	size_t len = BLOCKS_OF_ANOTHER * sizeof(shmb_ref);
+	shmb_ref *refs = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int to[2], from[2];
+	ck_assert_ptr_ne(refs, MAP_FAILED);
+	ck_assert_int_eq(pipe(to) | pipe(from), 0);
+	pid_t pid = fork();
+	if (pid == 0)
+		child_allocates(shmb_region_name(shmb_arena_region(a)), refs, to[0], from[1]);
+	hear(from[0]);
+	for (unsigned i = 0; i < BLOCKS_OF_ANOTHER; i++)
+		shmb_free(a, shmb_deref(a, refs[i], 1));
+	ck_assert(!engine_started());
+	tell(to[1]);
+	expect_exit(pid, 0);
+	munmap(refs, len);
+	arena_done(a);
+}
+END_TEST
+
 int main(void)
 {
 	return TESTS_RUN("engine", batches_of_every_class_come_and_go, a_fresh_slab_is_filled_from_its_start,
-	                 a_batch_may_be_of_several_classes, less_than_wanted_where_memory_ends, what_is_not_out_is_left_alone);
+	                 a_batch_may_be_of_several_classes, less_than_wanted_where_memory_ends, what_is_not_out_is_left_alone,
+	                 who_only_frees_has_no_jemalloc);
 }
