@@ -16,7 +16,7 @@
 #include "slot.h"
 #include "sys.h"
 
-enum { DEPOT_BYTES = 512 * 1024, DEPOT_TRIES = 64, NEAR = 8 };
+enum { DEPOT_BYTES = 512 * 1024, DEPOT_BYTES_SMALL = 64 * 1024, SMALL = 1024, DEPOT_TRIES = 64, NEAR = 8 };
 
 /* ---- the pool ------------------------------------------------------------------- */
 
@@ -143,9 +143,15 @@ void depot_unlock(struct shmb_arena *a, unsigned class)
 	rank_leave(RANK_DEPOT);
 }
 
+/*
+ * Magazines hold blocks in the order in which they were freed, and a program
+ * that gets small ones in that order again reads lines all over the place;
+ * jemalloc has the lowest address first. So of these only few go round it.
+ */
 uint32_t depot_limit(unsigned class)
 {
-	uint32_t n = DEPOT_BYTES / (class_size(class) * class_rounds(class));
+	uint32_t bytes = class_size(class) < SMALL ? DEPOT_BYTES_SMALL : DEPOT_BYTES;
+	uint32_t n = bytes / (class_size(class) * class_rounds(class));
 	return n > DEPOT_CELLS ? DEPOT_CELLS : n;
 }
 
