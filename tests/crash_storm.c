@@ -127,6 +127,18 @@ static void out(void *opaque, const char *text) { fputs(text, opaque); }
 static void quiet(void *opaque, const char *text) { (void)opaque, (void)text; }
 
 /* Ends the test: everything that helps is said, every process it made is ended. */
+/* Where its threads are: a line each of what /proc says. */
+static void say_where(pid_t pid)
+{
+	static const char *const files[] = {"stat", "wchan", "syscall", "stack"};
+	char cmd[200];
+	for (unsigned i = 0; i < sizeof files / sizeof *files; i++) {
+		snprintf(cmd, sizeof cmd, "cd /proc/%d/task && for t in *; do echo \"$t %s: $(cut -c1-200 $t/%s | head -12)\"; done >&2", (int)pid,
+		         files[i], files[i]);
+		(void)!system(cmd);
+	}
+}
+
 __attribute__((format(printf, 1, 2))) static _Noreturn void give_up(const char *format, ...)
 {
 	va_list ap;
@@ -140,6 +152,9 @@ __attribute__((format(printf, 1, 2))) static _Noreturn void give_up(const char *
 	for (unsigned i = 0; i <= WORKERS; i++)
 		if (st.pids[i])
 			fprintf(stderr, "worker %u: pid %d\n", i, (int)st.pids[i]);
+	for (unsigned i = 0; i <= WORKERS; i++)
+		if (st.pids[i])
+			say_where(st.pids[i]);
 	shmb_stats_name(arena_name, out, stderr, "");
 	shmb_check_name(arena_name, out, stderr);
 	if (getenv("STORM_HOLD"))
