@@ -236,11 +236,11 @@ static void *move(void *p, size_t have, size_t size, struct choice to)
 
 static void *resize(void *p, size_t size, const void *caller)
 {
-	void *to_here;
+	void *q;
 	if (!p)
 		return preload_malloc_for(size, caller);
-	if (likely(!preload_rules_changed()) && likely(preload_resize(p, size, &to_here)))
-		return to_here;
+	if (likely(!preload_rules_changed()) && likely(preload_resize(p, size, &q)))
+		return q;
 	shmb_arena *from = shmb_arena_of(p);
 	if (size == 0 && from) {
 		preload_free(p);
@@ -252,7 +252,7 @@ static void *resize(void *p, size_t size, const void *caller)
 	}
 	struct choice to = choose(size, caller, from ? HELD_REGION : HELD_HEAP);
 	if (from && from == to.arena) {
-		void *q = placed(to, shmb_realloc(from, p, size));
+		q = placed(to, shmb_realloc(from, p, size));
 		if (q || !may_fall_back(to))
 			return q;
 		to.arena = NULL;
@@ -352,8 +352,8 @@ EXPORT void *pvalloc(size_t size)
 
 EXPORT size_t malloc_usable_size(void *p)
 {
-	size_t size = p ? preload_usable(p) : 0;
-	if (!p || likely(size))
+	size_t size = preload_usable(p);
+	if (likely(size) || !p)
 		return size;
 	shmb_arena *a = shmb_arena_of(p);
 	if (!a)

@@ -70,7 +70,10 @@ cd "$work/jemalloc-5.3.0"
 # Filling and emptying magazines in one go takes what jemalloc does not export.
 cp "$batch" src/batch.c
 sed -i 's|^\(C_SRCS := \)\($(srcroot)\)\(src/jemalloc.c .*\)|\1\2src/batch.c \2\3|' Makefile.in
-grep -q '^C_SRCS := $(srcroot)src/batch.c' Makefile.in
+grep -q '^C_SRCS := $(srcroot)src/batch.c' Makefile.in || {
+	echo "jemalloc.sh: its list of sources is not as it was" >&2
+	exit 1
+}
 ./configure --quiet --prefix="$dir" --with-jemalloc-prefix=shmb_je_ --without-export \
 	--disable-cxx --disable-cache-oblivious --disable-libdl --disable-initial-exec-tls --disable-shared --disable-fill \
 	--with-version=5.3.0-0-g0 \

@@ -221,52 +221,52 @@ void preload_free(void *p)
 		preload_free_otherwise(p);
 }
 
-/* What may be used of a small block of the arena that is placed in; 0: it may be none. */
+/* The byte of a small live block of the arena that is placed in; 0: it is none, or the thread is in the middle of a call. */
+static hot_path size_t placed_live(const struct shmb_arena *a, const void *p)
+{
+	uint64_t grain;
+	if (unlikely(!context_is_of(context_get(), a)))
+		return 0;
+	size_t live = byte_of(a, p, &grain);
+	return likely(live >= LIVE_0) && likely(live < LIVE_0 + CLASSES) ? live : 0;
+}
+
+/* What may be used of such a block; 0: it may be none. */
 size_t preload_usable(const void *p)
 {
 	struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
-	if (unlikely(!context_is_of(context_get(), a)) || unlikely(a->guard))
+	size_t live = placed_live(a, p);
+	if (unlikely(!live) || unlikely(a->guard))
 		return 0;
-	uint64_t grain;
-	size_t live = byte_of(a, p, &grain);
-	if (unlikely(live < LIVE_0) || unlikely(live >= LIVE_0 + CLASSES))
-		return 0;
-	shadow_usable(a, p, class_size((unsigned)live - LIVE_0));
-	return class_size((unsigned)live - LIVE_0);
+	size_t size = class_size((unsigned)live - LIVE_0);
+	shadow_usable(a, p, size);
+	return size;
 }
 
-/*
- * As shmb_realloc(), by the same short ways: for a small block of the arena
- * that is placed in, to a size that is placed there whoever asks.
- */
+/* As shmb_realloc(), by the same short ways: for such a block, to a size that is placed whoever asks. */
 bool preload_resize(void *p, size_t size, void **to)
 {
 	if (size - 1 >= CLASS_MAX_SIZE)
 		return false;
 	size_t live = heap_placed[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
 	struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
-	struct thread_shm *r = context_get();
-	if (!live || unlikely(!context_is_of(r, a)))
-		return false;
-	uint64_t grain;
-	size_t had = byte_of(a, p, &grain);
-	if (unlikely(had < LIVE_0) || unlikely(had >= LIVE_0 + CLASSES))
+	size_t had = live ? placed_live(a, p) : 0;
+	if (!had)
 		return false;
 	size_t have = class_size((unsigned)had - LIVE_0);
 	if (live < had && size > have / 2)
 		return false; /* it is to stay, and may have the tag of another rule */
 	if (live == had) {
 		shadow_resize(a, p, have, have, size);
+		context_get()->hits[live - LIVE_0]++;
 		*to = p;
-	} else if (likely(malloc_hot(a, r, live, to))) {
-		shadow_issue(a, *to, size);
-		shadow_usable(a, p, have);
-		memcpy(*to, p, size < have ? size : have);
-		shmb_free(a, p);
-	} else {
-		return false;
+		return true;
 	}
-	r->hits[live - LIVE_0]++;
+	if (!place_hot(size, to))
+		return false;
+	shadow_usable(a, p, have);
+	memcpy(*to, p, size < have ? size : have);
+	shmb_free(a, p);
 	return true;
 }
 

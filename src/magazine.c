@@ -288,7 +288,8 @@ static bool fill(struct tctx *t, struct mag_shm *m, unsigned class)
 		return true;
 	}
 	uint32_t grains[MAG_ROUNDS];
-	for (unsigned got = n < want ? engine_alloc_many(a, t->number, class, want - n, grains) : 0; got--;) { /* the lowest address is the first to be issued */
+	unsigned got = n < want ? engine_alloc_many(a, t->number, class, want - n, grains) : 0;
+	while (got--) { /* the lowest address is the first to be issued */
 		if (a->guard)
 			canary_prepare(a, grains[got], class);
 		m->entries[n] = grains[got];

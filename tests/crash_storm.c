@@ -126,7 +126,6 @@ static struct storm {
 static void out(void *opaque, const char *text) { fputs(text, opaque); }
 static void quiet(void *opaque, const char *text) { (void)opaque, (void)text; }
 
-/* Ends the test: everything that helps is said, every process it made is ended. */
 /* Where its threads are: a line each of what /proc says. */
 static void say_where(pid_t pid)
 {
@@ -139,6 +138,7 @@ static void say_where(pid_t pid)
 	}
 }
 
+/* Ends the test: everything that helps is said, every process it made is ended. */
 __attribute__((format(printf, 1, 2))) static _Noreturn void give_up(const char *format, ...)
 {
 	va_list ap;
