@@ -12,6 +12,7 @@
 #include "engine.h"
 #include "format.h"
 #include "heap.h"
+#include "lock.h"
 #include "magazine.h"
 #include "once.h"
 #include "page.h"
@@ -51,6 +52,7 @@ static void fork_child(void)
 			tenure_forget(&arenas[i]);
 		}
 	context_forget();
+	lock_forget();
 	fork_done();
 }
 

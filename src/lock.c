@@ -38,6 +38,12 @@ bool holder_dead(const struct shmb_arena *a, holder_t h)
 /* Threads of this process that hold such a lock, or want one. */
 static _Atomic unsigned contending;
 
+void lock_forget(void)
+{
+	if (atomic_load(&contending)) /* a store may copy a page */
+		atomic_store(&contending, 0);
+}
+
 static bool lock_try(_Atomic holder_t *lock, holder_t me)
 {
 	holder_t nobody = 0;

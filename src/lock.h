@@ -27,6 +27,9 @@ static inline void rank_leave(enum lock_rank rank) { (void)rank; }
 void lock_take(struct shmb_arena *a, _Atomic holder_t *lock, _Atomic uint32_t *waiters);
 void lock_drop(_Atomic holder_t *lock, _Atomic uint32_t *waiters);
 
+/* In a forked child: the threads that wanted one have not come along. */
+void lock_forget(void);
+
 /* Tried, not waited for; from the dead, too. Given back by a store of 0. */
 bool lock_try_over(struct shmb_arena *a, _Atomic holder_t *lock);
 
