@@ -13,6 +13,8 @@
  */
 #include "shim.h"
 
+#include "../src/window.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
@@ -121,7 +123,7 @@ bool shim_below_wrap(const struct shim_below *ours, struct shim_below *theirs)
 /* What preload_free() does with a pointer that is not ours. */
 void preload_free_otherwise(void *p)
 {
-	if (p && !from_boot(p))
+	if (likely(!from_boot(p)))
 		next.free(p);
 }
 
@@ -152,16 +154,17 @@ static __attribute__((noinline)) struct choice choose_by_rules(size_t size, cons
 	return c;
 }
 
-static inline struct choice choose_now(size_t size, const void *caller, enum held held)
+/* No rule can place a block of that size, nor have the rules changed: it is for the next definition. */
+static inline bool none_is_asked(size_t size)
 {
-	return rules_may_place(size) ? choose_by_rules(size, caller, held) : (struct choice){NULL, -1};
+	return likely(!preload_rules_changed()) && !rules_may_place(size);
 }
 
 static inline struct choice choose(size_t size, const void *caller, enum held held)
 {
 	if (unlikely(preload_rules_changed()))
 		rules_change();
-	return choose_now(size, caller, held);
+	return rules_may_place(size) ? choose_by_rules(size, caller, held) : (struct choice){NULL, -1};
 }
 
 /* A block that was served from the region, or NULL. */
@@ -191,36 +194,39 @@ static void *malloc_in(struct choice c, size_t size)
 	return next_malloc(size);
 }
 
-static __attribute__((noinline)) void *malloc_by_changed_rules(size_t size, const void *caller)
+static __attribute__((noinline)) void *malloc_by_rules(size_t size, const void *caller)
 {
-	rules_change();
-	return malloc_in(choose_now(size, caller, HELD_NOT), size);
+	return malloc_in(choose(size, caller, HELD_NOT), size);
 }
 
 /* What preload_malloc() does with a request that its table does not place. Nothing is kept over a call on the way out. */
 void *preload_malloc_otherwise(size_t size, const void *caller)
 {
-	if (unlikely(preload_rules_changed()))
-		return malloc_by_changed_rules(size, caller);
-	if (!rules_may_place(size))
-		return next_malloc(size);
-	return malloc_in(choose_by_rules(size, caller, HELD_NOT), size);
+	return none_is_asked(size) ? next_malloc(size) : malloc_by_rules(size, caller);
 }
 
-EXPORT void *calloc(size_t n, size_t size)
+static __attribute__((noinline)) void *calloc_otherwise(size_t n, size_t size, const void *caller)
 {
-	size_t bytes;
-	if (__builtin_mul_overflow(n, size, &bytes)) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	struct choice c = choose(bytes, CALLER, HELD_NOT);
+	struct choice c = choose(n * size, caller, HELD_NOT);
 	if (likely(c.arena != NULL)) {
 		void *p = placed(c, shmb_calloc(c.arena, n, size));
 		if (likely(p != NULL) || !may_fall_back(c))
 			return p;
 	}
-	return next_ready() ? next.calloc(n, size) : boot_take(bytes); /* static memory: zeros */
+	return next_ready() ? next.calloc(n, size) : boot_take(n * size); /* static memory: zeros */
+}
+
+EXPORT void *calloc(size_t n, size_t size)
+{
+	size_t bytes;
+	if (unlikely(__builtin_mul_overflow(n, size, &bytes))) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (none_is_asked(bytes) && likely(next.calloc != NULL))
+		return next.calloc(n, size);
+	void *p = preload_calloc(bytes);
+	return likely(p != NULL) ? p : calloc_otherwise(n, size, CALLER);
 }
 
 /* Copies `have` or `size` bytes, whichever is less, to a new block in `to`. */
@@ -234,13 +240,11 @@ static void *move(void *p, size_t have, size_t size, struct choice to)
 	return q;
 }
 
-static void *resize(void *p, size_t size, const void *caller)
+static __attribute__((noinline)) void *resize_otherwise(void *p, size_t size, const void *caller)
 {
 	void *q;
 	if (!p)
 		return preload_malloc_for(size, caller);
-	if (likely(!preload_rules_changed()) && likely(preload_resize(p, size, &q)))
-		return q;
 	shmb_arena *from = shmb_arena_of(p);
 	if (size == 0 && from) {
 		preload_free(p);
@@ -262,6 +266,21 @@ static void *resize(void *p, size_t size, const void *caller)
 	if (to.arena || from_boot(p))
 		return move(p, next_usable(p), size, to);
 	return next_ready() ? next.realloc(p, size) : NULL;
+}
+
+static __attribute__((noinline)) void *resize_ours(void *p, size_t size, const void *caller)
+{
+	void *q = likely(!preload_rules_changed()) ? preload_resize(p, size) : NULL;
+	return likely(q != NULL) ? q : resize_otherwise(p, size, caller);
+}
+
+static inline void *resize(void *p, size_t size, const void *caller)
+{
+	if (window_has(p))
+		return resize_ours(p, size, caller);
+	if (none_is_asked(size) && likely(next.realloc != NULL) && likely(!from_boot(p)))
+		return next.realloc(p, size);
+	return resize_otherwise(p, size, caller);
 }
 
 EXPORT void *realloc(void *p, size_t size)
@@ -350,15 +369,20 @@ EXPORT void *pvalloc(size_t size)
 	return memalign_any(PAGE_BYTES, whole ? whole : PAGE_BYTES, CALLER);
 }
 
-EXPORT size_t malloc_usable_size(void *p)
+static __attribute__((noinline)) size_t usable_otherwise(void *p)
 {
-	size_t size = preload_usable(p);
-	if (likely(size) || !p)
-		return size;
 	shmb_arena *a = shmb_arena_of(p);
 	if (!a)
 		return next_usable(p);
 	return preload_is_absent(a) ? 0 : shmb_usable_size(a, p);
+}
+
+EXPORT size_t malloc_usable_size(void *p)
+{
+	if (!window_has(p))
+		return next_usable(p);
+	size_t size = preload_usable(p);
+	return likely(size) ? size : usable_otherwise(p);
 }
 
 /* ---- for deepbind.c ------------------------------------------------------------------- */

@@ -200,6 +200,12 @@ void *preload_malloc_for(size_t size, const void *caller)
 	return likely(place_hot(size, &p)) ? p : preload_malloc_otherwise(size, caller);
 }
 
+void *preload_calloc(size_t bytes)
+{
+	void *p;
+	return likely(place_hot(bytes, &p)) ? memset(p, 0, bytes) : NULL;
+}
+
 static __attribute__((noinline)) void preload_free_slow(void *p)
 {
 	struct shmb_arena *a = shmb_arena_of(p);
@@ -244,30 +250,30 @@ size_t preload_usable(const void *p)
 }
 
 /* As shmb_realloc(), by the same short ways: for such a block, to a size that is placed whoever asks. */
-bool preload_resize(void *p, size_t size, void **to)
+void *preload_resize(void *p, size_t size)
 {
+	void *q;
 	if (size - 1 >= CLASS_MAX_SIZE)
-		return false;
+		return NULL;
 	size_t live = heap_placed[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
 	struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
 	size_t had = live ? placed_live(a, p) : 0;
 	if (!had)
-		return false;
+		return NULL;
 	size_t have = class_size((unsigned)had - LIVE_0);
 	if (live < had && size > have / 2)
-		return false; /* it is to stay, and may have the tag of another rule */
+		return NULL; /* it is to stay, and may have the tag of another rule */
 	if (live == had) {
 		shadow_resize(a, p, have, have, size);
 		context_get()->hits[live - LIVE_0]++;
-		*to = p;
-		return true;
+		return p;
 	}
-	if (!place_hot(size, to))
-		return false;
+	if (!place_hot(size, &q))
+		return NULL;
 	shadow_usable(a, p, have);
-	memcpy(*to, p, size < have ? size : have);
+	memcpy(q, p, size < have ? size : have);
 	shmb_free(a, p);
-	return true;
+	return q;
 }
 
 void preload_place(shmb_arena *a)

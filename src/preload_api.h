@@ -76,9 +76,10 @@ void *preload_malloc_for(size_t size, const void *caller);
 OF_THE_SHIM void *preload_malloc_otherwise(size_t size, const void *caller);
 OF_THE_SHIM void preload_free_otherwise(void *p);
 
-/* malloc_usable_size and realloc, where no rule needs to be asked; 0 and false: they are not for this way, nothing has happened. */
+/* malloc_usable_size, calloc and realloc, where no rule needs to be asked; 0 and NULL: they are not for this way, nothing has happened. */
 size_t preload_usable(const void *p);
-bool preload_resize(void *p, size_t size, void **to);
+void *preload_calloc(size_t bytes);
+void *preload_resize(void *p, size_t size);
 
 /* Where preload_malloc() places; NULL: nowhere. */
 void preload_place(shmb_arena *a);
