@@ -180,7 +180,9 @@ static void fork_prepare(void)
 
 static void fork_parent(void)
 {
-	preload_snapshot_discard(&fork_snapshot);
+	shmb_arena *a = atomic_load(&shim_arena);
+	if (a)
+		preload_snapshot_discard(a, &fork_snapshot);
 	if (!alone)
 		pthread_mutex_unlock(&forks);
 }

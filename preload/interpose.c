@@ -13,8 +13,6 @@
  */
 #include "shim.h"
 
-#include "../src/window.h"
-
 #include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>

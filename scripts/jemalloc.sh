@@ -99,6 +99,13 @@ sed -i -e "/^_malloc_prefork(void)/,/^}/s/^\tfor (i = 0; i < 9; i++) {\$/&\n\t\t
 	echo "jemalloc.sh: its fork handlers are not as they were" >&2
 	exit 1
 }
+# Without thread-local variables it also keeps a list, under another lock, of the threads that are at their first
+# call, on their stacks. In a child these are not there, and their stacks will be other threads'.
+sed -i '/^tsd_postfork_child/,/^}/s/^\tql_new(&tsd_nominal_tsds);/&\n\tql_new(\&tsd_init_head.blocks);\n\tmalloc_mutex_postfork_child(TSDN_NULL, \&tsd_init_head.lock);/' src/tsd.c
+[ "$(sed -n '/^tsd_postfork_child/,/^}/p' src/tsd.c | grep -c 'tsd_init_head')" = 2 ] || {
+	echo "jemalloc.sh: what it does in a forked child's thread is not as it was" >&2
+	exit 1
+}
 # A thread without its own (automatic) cache is on the slow path of every call. Our calls want none, so that
 # makes no difference to them.
 sed -i '/^tsd_local_slow/,/^}/{s/return !tsd_tcache_enabled_get(tsd)$/return tsd_reentrancy_level_get(tsd) > 0;/;/^\t    || tsd_reentrancy/d}' src/tsd.c

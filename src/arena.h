@@ -71,6 +71,8 @@ struct shmb_arena {
 	_Atomic bool absent;  /* another process's, of which nothing is mapped; retired as well */
 
 	_Atomic bool frozen;  /* a snapshot is being taken, of one moment: see snapshot.c */
+	_Atomic uint32_t halt; /* a thread of this process forks: see halt.h; a futex */
+	_Atomic pid_t halter;  /* that thread */
 
 	/* This process's tenure. */
 	_Atomic holder_t holder; /* 0: no slot yet */

@@ -16,6 +16,7 @@
 #include "context.h"
 
 #include "error.h"
+#include "halt.h"
 #include "magazine.h"
 #include "once.h"
 #include "shadow.h"
@@ -197,7 +198,7 @@ static bool enter_by_record(struct shmb_arena *a, struct entered *e)
 	return true;
 }
 
-struct entered context_enter(struct shmb_arena *a)
+static struct entered enter(struct shmb_arena *a)
 {
 	struct entered e = {.how = ENTRY_NESTED, .before = context_get()};
 	if (e.before == &context_busy || context_is_of(e.before, NULL))
@@ -225,6 +226,16 @@ struct entered context_enter(struct shmb_arena *a)
 		e.how = ENTRY_CONTEXT;
 		e.before = e.context->shm;
 		limit_note(a);
+	}
+	return e;
+}
+
+struct entered context_enter(struct shmb_arena *a)
+{
+	struct entered e = enter(a);
+	for (bool waits = true; waits && halted(a) && e.how != ENTRY_NESTED; e = enter(a)) {
+		context_leave(&e);
+		waits = halt_wait(a);
 	}
 	return e;
 }

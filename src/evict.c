@@ -83,13 +83,7 @@ static void close_records(struct shmb_arena *a, const struct victims *v)
 {
 	for (unsigned i = 0; i < threads_ready(a); i++)
 		if (targeted(v, atomic_load(&a->threads[i].owner)))
-			for (unsigned c = 0; c < CLASSES; c++)
-				atomic_store_explicit(&a->threads[i].hot[c], 0, memory_order_relaxed);
-}
-
-static bool underway(struct thread_shm *r)
-{
-	return !atomic_load(&r->handle) || atomic_load(&r->busy);
+			thread_close(&a->threads[i]);
 }
 
 /*
@@ -103,7 +97,7 @@ static void await_marks(struct shmb_arena *a, struct victims *v)
 		unsigned spins = 0;
 		if (!targeted(v, owner))
 			continue;
-		while (underway(&a->threads[i]) && ++spins < MARK_SPINS)
+		while (thread_underway(&a->threads[i]) && ++spins < MARK_SPINS)
 			cpu_relax();
 		if (spins == MARK_SPINS) /* stopped in there, between two processors, or at something long */
 			spare(a, v, holder_slot(owner));

@@ -246,6 +246,20 @@ struct thread_shm {
 };
 static_assert(sizeof(struct thread_shm) == 1024, "sixteen lines");
 
+/* Has the hot path find no magazine: its thread's next call of each class takes the slow one, which mends that. */
+static inline void thread_close(struct thread_shm *t)
+{
+	for (unsigned c = 0; c < HOT; c++)
+		if (atomic_load_explicit(&t->hot[c], memory_order_relaxed))
+			atomic_store_explicit(&t->hot[c], 0, memory_order_relaxed);
+}
+
+/* Is its thread in a call? */
+static inline bool thread_underway(const struct thread_shm *t)
+{
+	return !atomic_load(&t->handle) || atomic_load(&t->busy);
+}
+
 /* Two magazines' numbers plus one; 0: none. */
 static inline uint64_t pair_make(uint32_t loaded, uint32_t previous) { return (uint64_t)previous << 32 | loaded; }
 static inline uint32_t pair_loaded(uint64_t pair) { return (uint32_t)pair; }

@@ -10,6 +10,7 @@
 
 #include "rule.h"
 #include "shmbind.h"
+#include "window.h" /* window_has(): may a pointer be ours? */
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -28,6 +29,8 @@ struct snapshot {
  * meanwhile: each page is as it was at some moment during the call. With
  * `moment` all pages are as they were at one, for all writes of this process,
  * where that can be had, which takes time; some writes of the kernel fail then (freeze.c).
+ * Where there are other threads, what they allocate and free waits from now on
+ * until the snapshot is discarded or adopted (halt.h).
  */
 int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment);
 
@@ -41,7 +44,7 @@ int preload_handle_forks(void);
 bool preload_fork_alone(void);
 
 /* In the parent, after the fork. */
-void preload_snapshot_discard(struct snapshot *s);
+void preload_snapshot_discard(shmb_arena *a, struct snapshot *s);
 
 /* In the child: the copy is the arena from now on, and nothing more is issued from it. */
 int preload_snapshot_adopt(shmb_arena *a, struct snapshot *s);

@@ -232,9 +232,7 @@ static void knock(struct shmb_arena *a)
 {
 	(void)sys_barrier(all_quick(a));
 	for (unsigned i = 0; i < threads_ready(a); i++)
-		for (unsigned c = 0; c < CLASSES; c++)
-			if (atomic_load_explicit(&a->threads[i].hot[c], memory_order_relaxed))
-				atomic_store_explicit(&a->threads[i].hot[c], 0, memory_order_relaxed);
+		thread_close(&a->threads[i]);
 }
 
 static void sweep_untagged(const struct change *c)

@@ -6,17 +6,24 @@
  * overcommitting), or memory may not be moved, the copies are packed one after
  * the other, and the child maps what it needs, no more.
  *
- * A mirror can be of one moment. First all that is to be copied is frozen
- * (freeze.c): the index, that is header, span and page words; then, as these
- * say, what is in use. That is the moment: whoever writes to a frozen page
- * waits, so of each thread what it did up to some point is there, and nothing
- * after it. Then the units are copied one by one; between two of them those
- * for which somebody waits are copied first. What is copied is let go.
+ * A mirror can be of one moment. All that is to be copied is frozen (freeze.c):
+ * the index, that is header, span and page words; then, as these say, what is
+ * in use. That is the moment: whoever writes to a frozen page waits, so of each
+ * thread what it did up to some point is there, and nothing after it. Then the
+ * units are copied one by one; between two of them those for which somebody
+ * waits are copied first. What is copied is let go.
+ *
+ * From before that moment until the fork is over other threads' malloc and free
+ * wait as well (halt.h). That would be long where much is in use, so it is
+ * frozen and copied once before: who waits then is let go at once, and what he
+ * writes to is copied again.
+ *
  * Otherwise each page is as it was at some moment, data first and tables last.
  */
 #include "arena.h"
 #include "commit.h"
 #include "freeze.h"
+#include "halt.h"
 #include "huge.h"
 #include "lease.h"
 #include "preload_api.h"
@@ -59,6 +66,7 @@ struct copier {
 	const _Atomic page_t *pages;
 	struct freeze freeze;
 	uint64_t *copied; /* frozen: a bit a unit */
+	uint64_t *loose;  /* the same: let go early, and to be copied later; NULL: it is later */
 	uint64_t prepared; /* the last huge page that was looked at: its first unit plus one */
 	unsigned wishes;   /* for huge pages */
 };
@@ -68,6 +76,13 @@ static void give_back(void *memory, uint64_t len)
 {
 	if (sys_unmap(memory, len))
 		sys_discard(memory, len);
+}
+
+static void discard(struct snapshot *s)
+{
+	if (s->memory)
+		give_back(s->memory, s->size);
+	s->memory = NULL;
 }
 
 static void source_map(struct copier *c)
@@ -290,12 +305,21 @@ static int index_hold(struct copier *c)
 	return c->err;
 }
 
+static uint64_t unit_bit(uint64_t unit) { return (uint64_t)1 << unit % WORD_BITS; }
+
+/* Another process may free it, and use it for something else: its writes do not wait. */
+static bool is_foreign(const struct copier *c, uint64_t unit)
+{
+	span_t w = word_of(c, unit);
+	return span_holder(w) != atomic_load(span_kind_of(w) == SPAN_SMALL ? &c->a->hold : &c->a->holder);
+}
+
 static void unit_copy(struct copier *c, uint64_t unit)
 {
-	uint64_t *word = &c->copied[unit / WORD_BITS], bit = (uint64_t)1 << unit % WORD_BITS;
-	if (*word & bit)
+	uint64_t word = unit / WORD_BITS, bit = unit_bit(unit);
+	if ((c->copied[word] & bit) || (c->loose && ((c->loose[word] & bit) || is_foreign(c, unit))))
 		return;
-	*word |= bit;
+	c->copied[word] |= bit;
 	if (span_kind_of(word_of(c, unit)) == SPAN_SMALL) {
 		copy_small(c, unit);
 		copy(c, map_of(c, unit), UNIT / GRAIN);
@@ -304,7 +328,18 @@ static void unit_copy(struct copier *c, uint64_t unit)
 	}
 }
 
-/* Lets those go on who wait: what they are going to write to is copied first. The index was, before all. */
+/* Before somebody goes on who is going to write to it. */
+static void unit_settle(struct copier *c, uint64_t unit)
+{
+	if (!c->loose) {
+		unit_copy(c, unit);
+		return;
+	}
+	c->loose[unit / WORD_BITS] |= unit_bit(unit);
+	c->copied[unit / WORD_BITS] &= ~unit_bit(unit);
+}
+
+/* Lets those go on who wait. The index was copied before all. */
 static void serve(struct copier *c)
 {
 	const struct layout *l = &c->a->lay;
@@ -313,15 +348,17 @@ static void serve(struct copier *c)
 		uint64_t off = (at - (uintptr_t)c->a->map) & ~(uint64_t)(PAGE - 1);
 		uint64_t data = (off - l->data) >> UNIT_SHIFT, map = (off - l->blockmap) / (UNIT / GRAIN);
 		if (off >= l->data && data < c->ready) {
-			unit_copy(c, data);
+			unit_settle(c, data);
 			(void)freeze_range(&c->freeze, c->a->data + (data << UNIT_SHIFT), UNIT, false);
 			continue;
 		}
 		if (off >= l->blockmap && off < l->data && map < c->ready)
-			unit_copy(c, map);
+			unit_settle(c, map);
 		(void)freeze_range(&c->freeze, c->a->map + off, PAGE, false);
 	}
 }
+
+static void serve_meanwhile(void *copier) { serve(copier); }
 
 static void run_copy(struct copier *c, uint64_t unit, uint64_t n)
 {
@@ -331,8 +368,15 @@ static void run_copy(struct copier *c, uint64_t unit, uint64_t n)
 			unit_copy(c, u);
 			serve(c);
 		}
-		(void)run_hold(c, unit, k, false);
+		if (!c->loose)
+			(void)run_hold(c, unit, k, false);
 	}
+}
+
+static void runs_copy(struct copier *c)
+{
+	for (uint64_t u = 0, n; (n = run_next(c, &u)); u += n)
+		run_copy(c, u, n);
 }
 
 static int all_hold(struct copier *c)
@@ -343,28 +387,43 @@ static int all_hold(struct copier *c)
 	return err;
 }
 
-static int copied_map(struct copier *c, uint64_t *len)
+static uint64_t bitmap_len(const struct copier *c)
+{
+	return round_up(c->a->lay.units, (uint64_t)8 * PAGE) / 8;
+}
+
+static int bitmaps_map(struct copier *c)
 {
 	void *at;
-	*len = round_up(c->a->lay.units, (uint64_t)8 * PAGE) / 8;
-	int err = sys_map(NULL, *len, PROT_READ | PROT_WRITE, PRIVATE_MEMORY, -1, 0, &at);
+	int err = sys_map(NULL, 2 * bitmap_len(c), PROT_READ | PROT_WRITE, PRIVATE_MEMORY, -1, 0, &at);
 	c->copied = at;
+	return err;
+}
+
+/* All of it once, before it is of one moment. What is then another process's is copied again. */
+static int copy_early(struct copier *c, struct shmb_arena *a)
+{
+	c->loose = c->copied + bitmap_len(c) / sizeof *c->copied;
+	runs_copy(c);
+	halt_begin(a, serve_meanwhile, c);
+	c->loose = NULL;
+	int err = all_hold(c);
+	for (uint64_t u = 0; u < c->ready; u++)
+		if (is_foreign(c, u))
+			c->copied[u / WORD_BITS] &= ~unit_bit(u);
 	return err;
 }
 
 /* False: it is not to be had here, or not at this time. */
 static bool copy_moment(struct copier *c, struct shmb_arena *a)
 {
-	uint64_t len;
-	if (copied_map(c, &len))
+	if (bitmaps_map(c))
 		return false;
-	bool held = freeze_begin(&c->freeze, a) && !all_hold(c);
-	if (held) {
-		for (uint64_t u = 0, n; (n = run_next(c, &u)); u += n)
-			run_copy(c, u, n);
-	}
+	bool held = freeze_begin(&c->freeze, a) && !all_hold(c) && !copy_early(c, a);
+	if (held)
+		runs_copy(c);
 	freeze_end(&c->freeze, a);
-	give_back(c->copied, len);
+	give_back(c->copied, 2 * bitmap_len(c));
 	return held;
 }
 
@@ -388,6 +447,12 @@ static int mirror_map(uint64_t size, void **at)
 	return 0;
 }
 
+static void halt_others(struct shmb_arena *a)
+{
+	if (!forks_alone)
+		halt_begin(a, NULL, NULL);
+}
+
 static int mirror_take(struct copier *c, struct shmb_arena *a, struct snapshot *s, bool moment)
 {
 	s->size = a->lay.size;
@@ -400,14 +465,16 @@ static int mirror_take(struct copier *c, struct shmb_arena *a, struct snapshot *
 	s->moment = moment && copy_moment(c, a);
 	if (!s->moment) {
 		c->err = 0;
+		halt_others(a);
 		copy_all(c);
 	}
 	c->mirror = NULL;
 	return c->err;
 }
 
-static int pack_take(struct copier *c, struct snapshot *s)
+static int pack_take(struct copier *c, struct shmb_arena *a, struct snapshot *s)
 {
+	halt_others(a);
 	c->err = EAGAIN;
 	for (unsigned i = 0; i < PACK_ATTEMPTS && c->err == EAGAIN; i++) {
 		c->err = 0;
@@ -424,7 +491,7 @@ static int pack_take(struct copier *c, struct snapshot *s)
 		copy_all(c);
 		c->pack = NULL;
 		if (c->err)
-			preload_snapshot_discard(s);
+			discard(s);
 	}
 	return c->err;
 }
@@ -447,20 +514,20 @@ int preload_snapshot_take(shmb_arena *a, struct snapshot *s, bool moment)
 	int err = mirror_take(&c, a, s, moment);
 	s->packed = err != 0;
 	if (err) {
-		preload_snapshot_discard(s);
-		err = pack_take(&c, s);
+		discard(s);
+		err = pack_take(&c, a, s);
 	}
 	source_close(&c);
+	halt_limit(a);
 	if (err)
-		preload_snapshot_discard(s);
+		discard(s);
 	return err;
 }
 
-void preload_snapshot_discard(struct snapshot *s)
+void preload_snapshot_discard(shmb_arena *a, struct snapshot *s)
 {
-	if (s->memory)
-		give_back(s->memory, s->size);
-	s->memory = NULL;
+	halt_end(a);
+	discard(s);
 }
 
 /* ---- in the child ------------------------------------------------------------------- */
@@ -482,6 +549,7 @@ static int unpack(const struct shmb_arena *a, const struct pack *p)
 
 int preload_snapshot_adopt(shmb_arena *a, struct snapshot *s)
 {
+	halt_end(a);
 	if (!s->memory)
 		return preload_absent(a);
 	atomic_store(&a->retired, true);
@@ -491,7 +559,7 @@ int preload_snapshot_adopt(shmb_arena *a, struct snapshot *s)
 		return err;
 	}
 	int err = unpack(a, s->memory);
-	preload_snapshot_discard(s);
+	discard(s);
 	return err;
 }
 

@@ -422,7 +422,7 @@ static int snapshot_life(bool moment)
 	int err = preload_snapshot_take(a, &snapshot, moment);
 	if (!err)
 		err = in_child(snapshot_adopted);
-	preload_snapshot_discard(&snapshot);
+	preload_snapshot_discard(a, &snapshot);
 	return err;
 }
 static int copy_pages(void) { return snapshot_life(false); }
