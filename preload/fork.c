@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,8 @@ static pthread_mutex_t forks = PTHREAD_MUTEX_INITIALIZER; /* for what follows, o
 static bool alone;
 static struct snapshot fork_snapshot;
 static int fork_error;
+static sigset_t fork_signals; /* as they were */
+static int fork_cancel;
 
 /* ---- opening ----------------------------------------------------------------- */
 
@@ -164,38 +167,64 @@ bool shim_full(shmb_arena *a, unsigned rule)
 
 /* ---- fork ---------------------------------------------------------------------- */
 
+static bool copies(void)
+{
+	return policy.fork == FORK_COPY || policy.fork == FORK_PAGES;
+}
+
+/*
+ * The copy reads and opens files, at which a thread can be cancelled; fork is
+ * no such place. And what a signal handler allocates between the copy and the
+ * fork the child would know of, and its copy not.
+ */
+static void undisturbed(void)
+{
+	sigset_t all, signals;
+	int cancel;
+	sigfillset(&all);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	pthread_sigmask(SIG_SETMASK, &all, &signals);
+	if (!alone)
+		pthread_mutex_lock(&forks);
+	fork_signals = signals;
+	fork_cancel = cancel;
+}
+
+static void as_before(void)
+{
+	sigset_t signals = fork_signals;
+	int cancel = fork_cancel;
+	if (!alone)
+		pthread_mutex_unlock(&forks);
+	pthread_sigmask(SIG_SETMASK, &signals, NULL);
+	pthread_setcancelstate(cancel, NULL);
+}
+
 static void fork_prepare(void)
 {
 	bool now = preload_fork_alone();
 	if (alone != now) /* each store may copy a page of the parent's and the child's */
 		alone = now;
-	if (!now)
-		pthread_mutex_lock(&forks);
+	if (!copies())
+		return;
+	undisturbed();
 	shmb_arena *a = atomic_load(&shim_arena);
-	if (fork_error)
-		fork_error = 0;
-	if (a && (policy.fork == FORK_COPY || policy.fork == FORK_PAGES))
-		fork_error = preload_snapshot_take(a, &fork_snapshot, policy.fork == FORK_COPY && !alone && shim_may_hold_writes());
+	fork_error = a ? preload_snapshot_take(a, &fork_snapshot, policy.fork == FORK_COPY && !alone && shim_may_hold_writes()) : 0;
 }
 
 static void fork_parent(void)
 {
 	shmb_arena *a = atomic_load(&shim_arena);
+	if (!copies())
+		return;
 	if (a)
 		preload_snapshot_discard(a, &fork_snapshot);
-	if (!alone)
-		pthread_mutex_unlock(&forks);
+	as_before();
 }
 
-static void fork_child(void)
+/* Leaves the parent's region to it. */
+static void child_leave(shmb_arena *a)
 {
-	shmb_arena *a = atomic_load(&shim_arena);
-	atomic_flag_clear(&opening);
-	if (!alone)
-		pthread_mutex_unlock(&forks);
-	rules_change_forked();
-	if (policy.fork == FORK_SHARE || !started)
-		return;
 	arena_set(NULL);
 	atomic_store(&may_open_late, true);
 	if (!a)
@@ -208,6 +237,17 @@ static void fork_child(void)
 		shim_say(0, "fork: no memory for the child's copy of the region");
 		_exit(127);
 	}
+}
+
+static void fork_child(void)
+{
+	shmb_arena *a = atomic_load(&shim_arena);
+	atomic_flag_clear(&opening);
+	rules_change_forked();
+	if (policy.fork != FORK_SHARE && started)
+		child_leave(a);
+	if (copies())
+		as_before();
 }
 
 /* The library's own come before these: its locks are taken after the snapshot, and are free again in the child. */

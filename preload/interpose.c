@@ -121,7 +121,7 @@ bool shim_below_wrap(const struct shim_below *ours, struct shim_below *theirs)
 /* What preload_free() does with a pointer that is not ours. */
 void preload_free_otherwise(void *p)
 {
-	if (likely(!from_boot(p)))
+	if (p && !from_boot(p))
 		next.free(p);
 }
 
@@ -378,7 +378,7 @@ static __attribute__((noinline)) size_t usable_otherwise(void *p)
 EXPORT size_t malloc_usable_size(void *p)
 {
 	if (!window_has(p))
-		return next_usable(p);
+		return p ? next_usable(p) : 0;
 	size_t size = preload_usable(p);
 	return likely(size) ? size : usable_otherwise(p);
 }

@@ -73,6 +73,8 @@ struct shmb_arena {
 	_Atomic bool frozen;  /* a snapshot is being taken, of one moment: see snapshot.c */
 	_Atomic uint32_t halt; /* a thread of this process forks: see halt.h; a futex */
 	_Atomic pid_t halter;  /* that thread */
+	_Atomic uint32_t halt_waiting; /* threads that wait for it */
+	_Atomic uint64_t halt_until_ns;
 
 	/* This process's tenure. */
 	_Atomic holder_t holder; /* 0: no slot yet */

@@ -3,20 +3,23 @@
  * takes its hold, and with it its thread caches, its units and what was posted
  * to it, without a word from it. Its live blocks are as they were.
  *
+ * The slow path says `busy` and looks at the hold word, the evictor the other
+ * way round; so one of them sees the other. The victim wins: it takes the
+ * evictor's bit off again and goes on. It never waits. A thread that has its
+ * record says `busy` there first, without a locked instruction: between the
+ * evictor's bit and its look every processor passes a barrier (membarrier(2)).
+ * A thread that sees the bit goes the other way.
+ *
  * The trouble is the hot path, which takes no lock. It marks its record, and
- * reads the record's `hot` after that. So the evictor empties that first, then
- * has every processor pass a barrier (membarrier(2)), and then looks at the
- * marks: who is not marked now sees no magazine the next time and takes the
- * slow path. There it says `busy` and looks at the hold word, in the opposite
- * order to the evictor; so one of them sees the other. The victim wins: it
- * takes the evictor's bit off again and goes on. It never waits. A thread that
- * has its record says `busy` there first, without a locked instruction: the
- * barrier is for that as well. Where it sees the bit it goes the other way.
+ * reads the record's `hot` after that. So the evictor empties that, when
+ * nobody is in a slow path who would fill it again; has another barrier passed;
+ * and looks at the marks: who is not marked now sees no magazine the next
+ * time and takes the slow path.
  *
  *   victim   record busy;  hold word: mine? go on. else record idle, and
  *            busy + 1;  hold word: mine? go on. mine, evicting? take that off
- *   evictor  hold word: evicting;  busy? leave it.  close, barrier, marks and
- *            records' busy;  raise the generation, if the word is as it was
+ *   evictor  hold word: evicting;  busy? leave it.  barrier, records' busy;
+ *            close, barrier, marks;  raise the generation, if the word is as it was
  *
  * Killed in here, an evictor leaves `hot` empty (the next slow path of a class
  * mends it), words marked (the same), or stale records and posts, which its
@@ -123,10 +126,13 @@ void evict_idle(struct shmb_arena *a)
 	recover_stale(a); /* what an evictor that was killed has left */
 	choose(a, &v);
 	if (v.n) {
-		close_records(a, &v);
 		if (!sys_barrier(v.quick)) {
 			await_marks(a, &v);
-			take(a, &v);
+			close_records(a, &v);
+			if (!sys_barrier(v.quick)) {
+				await_marks(a, &v);
+				take(a, &v);
+			}
 		}
 		for (unsigned i = 0; i < SLOTS; i++)
 			if (v.is[i])

@@ -12,13 +12,19 @@
 #include "slot.h"
 #include "sys.h"
 
-enum { HALT_NOT, HALT_COPYING, HALT_FORKING };
-enum { HALT_MS = 20, NAP_MS = 100 };
+enum { QUIET_MS = 50, HALT_MS = 200, NAP_MS = 100, TURNS = 1000 };
 #define NS_PER_MS ((uint64_t)1000000)
 
 static const struct slot_shm *own_slot(const struct shmb_arena *a)
 {
 	return &a->slots[holder_slot(atomic_load(&a->holder))];
+}
+
+static void set_state(struct shmb_arena *a, uint32_t state)
+{
+	uint32_t now = atomic_load(&a->halt);
+	atomic_store(&a->halt, now - now % HALT_STATES + state);
+	sys_futex_wake(&a->halt);
 }
 
 /* Is another thread of this process in a call, with a record or without? */
@@ -36,7 +42,7 @@ static bool others_in(const struct shmb_arena *a)
 
 static void others_out(const struct shmb_arena *a, uint64_t until_ns, void (*meanwhile)(void *), void *opaque)
 {
-	while (others_in(a) && sys_now_ns() < until_ns) {
+	while (others_in(a) && sys_ticks_ns() < until_ns) {
 		if (meanwhile)
 			meanwhile(opaque);
 		sys_yield();
@@ -44,60 +50,65 @@ static void others_out(const struct shmb_arena *a, uint64_t until_ns, void (*mea
 }
 
 /* A process that is not registered for the quick barrier would wait 15 ms and more: it only lets others' stores arrive. */
-static bool barrier(bool quick)
+static void barrier(bool quick)
 {
-	if (quick)
-		return !sys_barrier(true);
-	sys_yield();
-	return true;
+	if (!quick || sys_barrier(true))
+		sys_yield();
 }
 
 void halt_begin(struct shmb_arena *a, void (*meanwhile)(void *), void *opaque)
 {
-	if (!atomic_load(&a->holder) || atomic_load(&a->halt))
+	if (!atomic_load(&a->holder) || halted(a))
 		return; /* a forked child's, from which nothing was issued yet; or it has begun */
-	uint64_t until_ns = sys_now_ns() + HALT_MS * NS_PER_MS;
-	holder_t hold = atomic_load(&a->hold);
+	for (unsigned i = 0; i < TURNS && atomic_load(&a->halt_waiting); i++)
+		sys_yield(); /* it is their turn: where threads fork without a pause they had none */
+	uint64_t until_ns = sys_ticks_ns() + QUIET_MS * NS_PER_MS;
 	bool quick = atomic_load(&own_slot(a)->quick) != 0;
 	atomic_store(&a->halter, sys_tid());
-	atomic_store(&a->halt, HALT_COPYING);
-	if (!barrier(quick))
-		return; /* those that are in a call now are not waited for */
+	atomic_store(&a->halt, atomic_load(&a->halt) + HALT_STATES + HALT_COPYING);
+	barrier(quick);
 	others_out(a, until_ns, meanwhile, opaque);
+	holder_t hold = atomic_load(&a->hold); /* not before: one of them may have renewed it */
 	for (unsigned i = 0; i < threads_ready(a); i++)
 		if (atomic_load(&a->threads[i].owner) == hold)
 			thread_close(&a->threads[i]);
-	(void)barrier(quick);
+	barrier(quick);
 	others_out(a, until_ns, meanwhile, opaque);
 }
 
 void halt_limit(struct shmb_arena *a)
 {
-	if (!atomic_load(&a->halt))
+	if (!halted(a))
 		return;
-	atomic_store(&a->halt, HALT_FORKING);
-	sys_futex_wake(&a->halt);
+	atomic_store(&a->halt_until_ns, sys_ticks_ns() + HALT_MS * NS_PER_MS);
+	set_state(a, HALT_FORKING);
 }
 
 void halt_end(struct shmb_arena *a)
 {
-	if (!atomic_load(&a->halt))
-		return; /* a store may copy a page */
-	atomic_store(&a->halt, HALT_NOT);
-	sys_futex_wake(&a->halt);
+	if (halted(a)) /* a store may copy a page */
+		set_state(a, HALT_NOT);
+}
+
+static bool wait_for(struct shmb_arena *a, uint32_t number)
+{
+	for (;;) {
+		uint32_t now = atomic_load(&a->halt);
+		if (now % HALT_STATES == HALT_NOT || now / HALT_STATES != number)
+			return true;
+		if (now % HALT_STATES == HALT_FORKING && sys_ticks_ns() >= atomic_load(&a->halt_until_ns))
+			return false;
+		(void)sys_futex_wait(&a->halt, now, NAP_MS);
+	}
 }
 
 bool halt_wait(struct shmb_arena *a)
 {
-	uint64_t until_ns = 0;
+	uint32_t number = atomic_load(&a->halt) / HALT_STATES;
 	if (sys_tid() == atomic_load(&a->halter))
 		return false;
-	for (uint32_t now; (now = atomic_load(&a->halt)) != HALT_NOT;) {
-		if (now == HALT_FORKING && !until_ns)
-			until_ns = sys_now_ns() + HALT_MS * NS_PER_MS;
-		if (until_ns && sys_now_ns() >= until_ns)
-			return false;
-		(void)sys_futex_wait(&a->halt, now, now == HALT_FORKING ? HALT_MS : NAP_MS);
-	}
-	return true;
+	atomic_fetch_add(&a->halt_waiting, 1);
+	bool over = wait_for(a, number);
+	atomic_fetch_sub(&a->halt_waiting, 1);
+	return over;
 }

@@ -9,7 +9,7 @@
  * So from before the copy until the fork is over, malloc and free wait.
  *
  * Who waits may hold a lock that libc's fork wants. So once the copy is made
- * they wait for HALT_MS at most.
+ * they wait for HALT_MS at most, all of a fork's together.
  */
 #ifndef SHMB_HALT_H
 #define SHMB_HALT_H
@@ -27,9 +27,10 @@ void halt_limit(struct shmb_arena *a); /* the copy is made */
 void halt_end(struct shmb_arena *a);   /* in the parent, and in the child */
 
 /* Of a thread that has said it is in a call, after that. */
+enum { HALT_NOT, HALT_COPYING, HALT_FORKING, HALT_STATES = 4 }; /* and times that the number of the halt */
 static inline bool halted(const struct shmb_arena *a)
 {
-	return unlikely(atomic_load_explicit(&a->halt, memory_order_relaxed));
+	return unlikely(atomic_load_explicit(&a->halt, memory_order_relaxed) % HALT_STATES != HALT_NOT);
 }
 
 /* Of one that has left again. False: it may go on although the halt is not over. */

@@ -52,7 +52,8 @@ holder_t slot_begin(struct shmb_arena *a, unsigned slot)
 	uint32_t gen = atomic_load(&s->word) >> 8 & GEN_MASK;
 	uint32_t hold = atomic_load(&s->hold) >> 1 & GEN_MASK;
 	slot_describe(s);
-	atomic_store(&s->quick, __libc_single_threaded && !sys_barrier_register());
+	bool single = __libc_single_threaded || sys_threads() == 1; /* libc does not say so again in a forked child */
+	atomic_store(&s->quick, single && !sys_barrier_register());
 	atomic_store(&s->rules, atomic_load(&a->rules_followed)); /* a forked child's are its parent's */
 	atomic_store(&s->refused, 0);
 	atomic_store(&s->busy, 0);

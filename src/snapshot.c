@@ -16,7 +16,7 @@
  * From before that moment until the fork is over other threads' malloc and free
  * wait as well (halt.h). That would be long where much is in use, so it is
  * frozen and copied once before: who waits then is let go at once, and what he
- * writes to is copied again.
+ * writes to is copied again; all of it, where other processes are attached.
  *
  * Otherwise each page is as it was at some moment, data first and tables last.
  */
@@ -288,6 +288,17 @@ static int table_hold(const struct copier *c, const void *table, uint64_t bytes)
 	return freeze_range(&c->freeze, table, round_up(bytes, PAGE), true);
 }
 
+static uint64_t unit_bit(uint64_t unit) { return (uint64_t)1 << unit % WORD_BITS; }
+
+/* Units that are something else than when they were copied: a small one's map was not, nor held, if it was none. */
+static void changed_forget(struct copier *c)
+{
+	const _Atomic span_t *then = (const _Atomic span_t *)(c->mirror + c->a->lay.spans);
+	for (uint64_t u = 0; u < c->ready; u++)
+		if (atomic_load_explicit(&then[u], memory_order_relaxed) != word_of(c, u))
+			c->copied[u / WORD_BITS] &= ~unit_bit(u);
+}
+
 /* The header first, which says how much there is. Then the copy of the index is what counts. */
 static int index_hold(struct copier *c)
 {
@@ -299,25 +310,18 @@ static int index_hold(struct copier *c)
 		err = table_hold(c, (const void *)c->pages, c->ready * UNIT_PAGES * sizeof(page_t));
 	if (err)
 		return err;
+	if (c->loose)
+		changed_forget(c);
 	copy_index(c);
 	c->spans = (const _Atomic span_t *)(c->mirror + c->a->lay.spans);
 	c->pages = (const _Atomic page_t *)(c->mirror + c->a->lay.pages);
 	return c->err;
 }
 
-static uint64_t unit_bit(uint64_t unit) { return (uint64_t)1 << unit % WORD_BITS; }
-
-/* Another process may free it, and use it for something else: its writes do not wait. */
-static bool is_foreign(const struct copier *c, uint64_t unit)
-{
-	span_t w = word_of(c, unit);
-	return span_holder(w) != atomic_load(span_kind_of(w) == SPAN_SMALL ? &c->a->hold : &c->a->holder);
-}
-
 static void unit_copy(struct copier *c, uint64_t unit)
 {
 	uint64_t word = unit / WORD_BITS, bit = unit_bit(unit);
-	if ((c->copied[word] & bit) || (c->loose && ((c->loose[word] & bit) || is_foreign(c, unit))))
+	if ((c->copied[word] & bit) || (c->loose && (c->loose[word] & bit)))
 		return;
 	c->copied[word] |= bit;
 	if (span_kind_of(word_of(c, unit)) == SPAN_SMALL) {
@@ -400,26 +404,58 @@ static int bitmaps_map(struct copier *c)
 	return err;
 }
 
-/* All of it once, before it is of one moment. What is then another process's is copied again. */
-static int copy_early(struct copier *c, struct shmb_arena *a)
+static void halt_others(struct shmb_arena *a)
 {
-	c->loose = c->copied + bitmap_len(c) / sizeof *c->copied;
+	if (!forks_alone)
+		halt_begin(a, NULL, NULL);
+}
+
+/*
+ * The same as before: nobody else was attached in between. 0: somebody is. His
+ * writes are not held, so what was copied before the moment may be wrong.
+ */
+static uint64_t alone_here(const struct shmb_arena *a)
+{
+	uint64_t sum = atomic_load(&a->hold);
+	for (unsigned i = 0; i < slots_high(a); i++) {
+		uint32_t w = atomic_load(&a->slots[i].word);
+		if (i != holder_slot(atomic_load(&a->holder)) && (w & 0xff) == SLOT_LIVE)
+			return 0;
+		sum = sum * 31 + w;
+	}
+	return sum | (uint64_t)1 << 63;
+}
+
+/* Holds all, after it was copied once while others went on. */
+static int hold_late(struct copier *c, struct shmb_arena *a, uint64_t alone)
+{
+	uint64_t len = bitmap_len(c);
+	int err = all_hold(c);
+	if (err)
+		return err;
+	c->loose = c->copied + len / sizeof *c->copied;
 	runs_copy(c);
 	halt_begin(a, serve_meanwhile, c);
+	err = all_hold(c);
 	c->loose = NULL;
-	int err = all_hold(c);
-	for (uint64_t u = 0; u < c->ready; u++)
-		if (is_foreign(c, u))
-			c->copied[u / WORD_BITS] &= ~unit_bit(u);
+	if (alone_here(a) != alone)
+		memset(c->copied, 0, len);
 	return err;
+}
+
+static int hold_now(struct copier *c, struct shmb_arena *a)
+{
+	halt_others(a);
+	return all_hold(c);
 }
 
 /* False: it is not to be had here, or not at this time. */
 static bool copy_moment(struct copier *c, struct shmb_arena *a)
 {
+	uint64_t alone = alone_here(a);
 	if (bitmaps_map(c))
 		return false;
-	bool held = freeze_begin(&c->freeze, a) && !all_hold(c) && !copy_early(c, a);
+	bool held = freeze_begin(&c->freeze, a) && !(alone ? hold_late(c, a, alone) : hold_now(c, a));
 	if (held)
 		runs_copy(c);
 	freeze_end(&c->freeze, a);
@@ -445,12 +481,6 @@ static int mirror_map(uint64_t size, void **at)
 	(void)sys_unmap((void *)(to + size), from + more - to - size);
 	*at = (void *)to;
 	return 0;
-}
-
-static void halt_others(struct shmb_arena *a)
-{
-	if (!forks_alone)
-		halt_begin(a, NULL, NULL);
 }
 
 static int mirror_take(struct copier *c, struct shmb_arena *a, struct snapshot *s, bool moment)

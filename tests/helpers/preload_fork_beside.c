@@ -1,0 +1,205 @@
+/*
+ * preload_fork_beside.c - one thread forks, another does something just then.
+ *
+ *   changed    frees large blocks and allocates small ones, which get the place
+ *              that was theirs, and writes nothing to them: the child frees them
+ *   cancelled  cancels the one that forks: fork is no cancellation point
+ *   flushing   allocates under a lock that libc's fork takes
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SOME = 32, LARGE = 65000, SMALL = 50000, FORKS = 5, PAIRS = 2000 };
+
+static atomic_bool go, over, forked;
+static atomic_int changes;
+static atomic_long pairs;
+static void *_Atomic blocks[SOME];
+
+static void sleep_ms(long ms)
+{
+	struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+	nanosleep(&t, NULL);
+}
+
+/* So much that a copy takes its time. */
+static void fill(unsigned mib)
+{
+	for (unsigned i = 0; i < mib; i++) {
+		char *p = malloc(1 << 20);
+		if (p)
+			memset(p, 1, 1 << 20);
+	}
+}
+
+static bool child_ended(pid_t pid)
+{
+	int status;
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7;
+}
+
+/* ---- changed --------------------------------------------------------------------------- */
+
+/* At every fork, some milliseconds after it has begun. */
+static void *change(void *unused)
+{
+	for (int i = 0; i < FORKS; i++) {
+		while (!atomic_exchange(&go, false))
+			;
+		sleep_ms(2 + 4 * i);
+		for (unsigned k = 0; k < SOME; k++)
+			free(atomic_exchange(&blocks[k], NULL));
+		for (unsigned k = 0; k < SOME; k++)
+			atomic_store(&blocks[k], malloc(SMALL));
+		atomic_store(&changes, i + 1);
+	}
+	return unused;
+}
+
+static void fill_blocks(void)
+{
+	for (unsigned k = 0; k < SOME; k++) {
+		free(atomic_exchange(&blocks[k], NULL));
+		char *p = malloc(LARGE);
+		if (p)
+			memset(p, 1, LARGE);
+		atomic_store(&blocks[k], p);
+	}
+}
+
+static int changed(void)
+{
+	pthread_t t;
+	int good = 0;
+	fill_blocks();
+	fill(64);
+	pthread_create(&t, NULL, change, NULL);
+	for (int i = 0; i < FORKS; i++) {
+		fill_blocks();
+		atomic_store(&go, true);
+		pid_t pid = fork();
+		if (!pid) {
+			for (unsigned k = 0; k < SOME; k++)
+				free(atomic_exchange(&blocks[k], NULL));
+			_exit(7);
+		}
+		good += child_ended(pid);
+		while (atomic_load(&changes) <= i)
+			;
+	}
+	pthread_join(t, NULL);
+	return good == FORKS;
+}
+
+/* ---- cancelled ------------------------------------------------------------------------- */
+
+static void *fork_once(void *unused)
+{
+	(void)unused;
+	atomic_store(&go, true);
+	pid_t pid = fork();
+	if (!pid)
+		_exit(7);
+	atomic_store(&forked, true);
+	return NULL;
+}
+
+static void *allocate(void *unused)
+{
+	while (!atomic_load(&over)) {
+		char *volatile p = malloc(100000);
+		if (p)
+			*p = 1;
+		free(p);
+		atomic_fetch_add(&pairs, 1);
+	}
+	return unused;
+}
+
+static void *wait_long(void *unused)
+{
+	sleep_ms(100000);
+	return unused;
+}
+
+/* It is cancelled after the fork if at all, and others go on. */
+static int cancelled(void)
+{
+	pthread_t worker, forker, first;
+	pthread_create(&first, NULL, wait_long, NULL);
+	pthread_cancel(first); /* libc loads what it needs for that */
+	pthread_join(first, NULL);
+	fill(128);
+	pthread_create(&worker, NULL, allocate, NULL);
+	pthread_create(&forker, NULL, fork_once, NULL);
+	while (!atomic_load(&go))
+		;
+	sleep_ms(5);
+	pthread_cancel(forker);
+	pthread_join(forker, NULL);
+	long before = atomic_load(&pairs);
+	for (int i = 0; i < 100 && atomic_load(&pairs) == before; i++)
+		sleep_ms(100);
+	bool went_on = atomic_load(&pairs) != before;
+	atomic_store(&over, true);
+	if (went_on)
+		pthread_join(worker, NULL);
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	return went_on && atomic_load(&forked);
+}
+
+/* ---- flushing --------------------------------------------------------------------------- */
+
+static ssize_t write_slowly(void *cookie, const char *text, size_t n)
+{
+	(void)cookie, (void)text;
+	atomic_store(&go, true);
+	sleep_ms(50); /* by now the fork has begun */
+	for (int i = 0; i < PAIRS; i++) {
+		char *volatile p = malloc(100000);
+		if (p)
+			*p = 1;
+		free(p);
+	}
+	return (ssize_t)n;
+}
+
+static void *flush(void *unused)
+{
+	FILE *f = fopencookie(NULL, "w", (cookie_io_functions_t){.write = write_slowly});
+	if (f && fputs("x", f) != EOF)
+		fflush(NULL);
+	return unused;
+}
+
+/* The caller has a limit of time: each of the thousands of calls must not wait by itself. */
+static int flushing(void)
+{
+	pthread_t t;
+	pthread_create(&t, NULL, flush, NULL);
+	while (!atomic_load(&go))
+		;
+	pid_t pid = fork();
+	if (!pid)
+		_exit(7);
+	return child_ended(pid);
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+	int good = !strcmp(what, "changed")     ? changed()
+	           : !strcmp(what, "cancelled") ? cancelled()
+	           : !strcmp(what, "flushing")  ? flushing()
+	                                        : 0;
+	_exit(!good); /* not by exit(): it would write what `flushing` has not */
+}
