@@ -12,7 +12,7 @@
 #include "slot.h"
 #include "sys.h"
 
-enum { QUIET_MS = 50, HALT_MS = 200, NAP_MS = 100, TURNS = 1000 };
+enum { QUIET_MS = 100, HALT_MS = 200, NAP_MS = 100, TURNS = 1000 };
 #define NS_PER_MS ((uint64_t)1000000)
 
 static const struct slot_shm *own_slot(const struct shmb_arena *a)
@@ -27,22 +27,25 @@ static void set_state(struct shmb_arena *a, uint32_t state)
 	sys_futex_wake(&a->halt);
 }
 
-/* Is another thread of this process in a call, with a record or without? */
-static bool others_in(const struct shmb_arena *a)
+/* Is thread record `i` another thread's of this process, which is in a slow path, or, `hot`, in any call? */
+static bool other_in(const struct shmb_arena *a, unsigned i, bool hot)
 {
-	holder_t hold = atomic_load(&a->hold);
-	for (unsigned i = 0; i < threads_ready(a); i++) {
-		const struct thread_shm *r = &a->threads[i];
-		bool other = atomic_load(&r->owner) == hold && atomic_load(&r->tid) != atomic_load(&a->halter);
-		if (other && thread_underway(r))
-			return true;
-	}
-	return atomic_load(&own_slot(a)->busy) != 0;
+	const struct thread_shm *r = &a->threads[i];
+	bool other = atomic_load(&r->owner) == atomic_load(&a->hold) && atomic_load(&r->tid) != atomic_load(&a->halter);
+	return other && (hot ? thread_underway(r) : atomic_load(&r->busy));
 }
 
-static void others_out(const struct shmb_arena *a, uint64_t until_ns, void (*meanwhile)(void *), void *opaque)
+/* Of each it is enough that it was out once: if it came in again since the barrier it has found the way closed. */
+static void others_out(const struct shmb_arena *a, bool hot, void (*meanwhile)(void *), void *opaque)
 {
-	while (others_in(a) && sys_ticks_ns() < until_ns) {
+	uint64_t until_ns = sys_ticks_ns() + QUIET_MS * NS_PER_MS;
+	bool bare = true; /* calls without a record */
+	for (unsigned i = 0; (bare || i < threads_ready(a)) && sys_ticks_ns() < until_ns;) {
+		bare = bare && atomic_load(&own_slot(a)->busy);
+		if (!bare && !other_in(a, i, hot)) {
+			i++;
+			continue;
+		}
 		if (meanwhile)
 			meanwhile(opaque);
 		sys_yield();
@@ -62,18 +65,17 @@ void halt_begin(struct shmb_arena *a, void (*meanwhile)(void *), void *opaque)
 		return; /* a forked child's, from which nothing was issued yet; or it has begun */
 	for (unsigned i = 0; i < TURNS && atomic_load(&a->halt_waiting); i++)
 		sys_yield(); /* it is their turn: where threads fork without a pause they had none */
-	uint64_t until_ns = sys_ticks_ns() + QUIET_MS * NS_PER_MS;
 	bool quick = atomic_load(&own_slot(a)->quick) != 0;
 	atomic_store(&a->halter, sys_tid());
 	atomic_store(&a->halt, atomic_load(&a->halt) + HALT_STATES + HALT_COPYING);
 	barrier(quick);
-	others_out(a, until_ns, meanwhile, opaque);
+	others_out(a, false, meanwhile, opaque);
 	holder_t hold = atomic_load(&a->hold); /* not before: one of them may have renewed it */
 	for (unsigned i = 0; i < threads_ready(a); i++)
 		if (atomic_load(&a->threads[i].owner) == hold)
 			thread_close(&a->threads[i]);
 	barrier(quick);
-	others_out(a, until_ns, meanwhile, opaque);
+	others_out(a, true, meanwhile, opaque);
 }
 
 void halt_limit(struct shmb_arena *a)

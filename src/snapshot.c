@@ -16,7 +16,10 @@
  * From before that moment until the fork is over other threads' malloc and free
  * wait as well (halt.h). That would be long where much is in use, so it is
  * frozen and copied once before: who waits then is let go at once, and what he
- * writes to is copied again; all of it, where other processes are attached.
+ * writes to is copied again; all of it, where other processes are attached. Else
+ * little is left, and nobody is let go before it is copied: what a thread does
+ * outside the region after the moment is then what it does in the microseconds
+ * up to the fork.
  *
  * Otherwise each page is as it was at some moment, data first and tables last.
  */
@@ -67,6 +70,7 @@ struct copier {
 	struct freeze freeze;
 	uint64_t *copied; /* frozen: a bit a unit */
 	uint64_t *loose;  /* the same: let go early, and to be copied later; NULL: it is later */
+	bool brief;       /* little is left to copy: nobody is let go before the end */
 	uint64_t prepared; /* the last huge page that was looked at: its first unit plus one */
 	unsigned wishes;   /* for huge pages */
 };
@@ -370,9 +374,10 @@ static void run_copy(struct copier *c, uint64_t unit, uint64_t n)
 		k = end - unit < HUGE_UNITS ? end - unit : HUGE_UNITS;
 		for (uint64_t u = unit; u < unit + k; u++) {
 			unit_copy(c, u);
-			serve(c);
+			if (!c->brief)
+				serve(c);
 		}
-		if (!c->loose)
+		if (!c->loose && !c->brief)
 			(void)run_hold(c, unit, k, false);
 	}
 }
@@ -438,7 +443,8 @@ static int hold_late(struct copier *c, struct shmb_arena *a, uint64_t alone)
 	halt_begin(a, serve_meanwhile, c);
 	err = all_hold(c);
 	c->loose = NULL;
-	if (alone_here(a) != alone)
+	c->brief = alone_here(a) == alone;
+	if (!c->brief)
 		memset(c->copied, 0, len);
 	return err;
 }

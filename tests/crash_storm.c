@@ -143,14 +143,12 @@ static void say_where(pid_t pid)
 /* Ends the test: everything that helps is said, every process it made is ended. */
 __attribute__((format(printf, 1, 2))) static _Noreturn void give_up(const char *format, ...)
 {
+	char text[400];
 	va_list ap;
 	va_start(ap, format);
-	fprintf(stderr, "FAIL after %lu kills: ", (unsigned long)st.kills);
-	vfprintf(stderr, format, ap);
-	fprintf(stderr, "\n");
+	vsnprintf(text, sizeof text, format, ap);
 	va_end(ap);
-	if (atomic_load(&sh->failed))
-		fprintf(stderr, "first failure: %s\n", sh->failure);
+	fprintf(stderr, "FAIL after %lu kills: %s\n", (unsigned long)st.kills, text);
 	for (unsigned i = 0; i <= WORKERS; i++)
 		if (st.pids[i])
 			fprintf(stderr, "worker %u: pid %d\n", i, (int)st.pids[i]);
@@ -166,6 +164,9 @@ __attribute__((format(printf, 1, 2))) static _Noreturn void give_up(const char *
 			kill(st.pids[i], SIGKILL);
 	shmb_remove_name(arena_name);
 	shmb_remove_name(raw_name);
+	if (atomic_load(&sh->failed))
+		fprintf(stderr, "first failure: %s\n", sh->failure);
+	fprintf(stderr, "after %lu kills: %s\n", (unsigned long)st.kills, text); /* again: it is the end that the runner shows */
 	exit(1);
 }
 

@@ -188,6 +188,12 @@ static const shmb_type large_type = SHMB_TYPE(struct large_box, box_end);
 
 static const shmb_type *type_of(unsigned n) { return n % 5 ? &small_type : &large_type; }
 
+/*
+ * Which names' boxes this process has made or claimed, and not given up. A handle
+ * does not tell: it may name another box by now, and that may be this process's.
+ */
+static bool mine[NAMES];
+
 /* A name belongs to one lane: no other thread of this process drops it. */
 static unsigned some_name(uint64_t *s, unsigned lane, char *text)
 {
@@ -196,15 +202,16 @@ static unsigned some_name(uint64_t *s, unsigned lane, char *text)
 	return n;
 }
 
-/* Once the box is this process's nobody else ends it: look, and give it up in some way. */
+/* Nobody else ends a box that is this process's: look, and give it up in some way, or keep it. */
 static void box_mine(uint64_t *s, shmb_box *box, unsigned n)
 {
 	struct small_box *b = shmb_box_get(box);
 	if (!box_whole(b))
 		fail("box %u: its owner finds it in pieces (magic %#x, name %u)", n, b->magic, b->name);
-	if (b->name != n && b->name != NAMES)
+	if (b->name != n)
 		fail("box %u: is box %u", n, b->name);
-	int err = below(s, 4) == 0 ? shmb_box_leak(box) : below(s, 3) ? shmb_box_drop(box) : 0;
+	mine[n] = below(s, 4) && below(s, 3) == 0;
+	int err = mine[n] ? 0 : below(s, 3) ? shmb_box_drop(box) : shmb_box_leak(box);
 	if (err)
 		fail("box %u: its owner may not: %s", n, shmb_strerror(err));
 }
@@ -217,14 +224,15 @@ static void op_named(uint64_t *s, unsigned lane)
 	shmb_box *box;
 	int err = below(s, 3) ? shmb_box_find_or_new(arena, text, type_of(n), box_begin, (void *)(uintptr_t)n, &box, &how)
 	                      : shmb_box_find(arena, text, type_of(n), &box);
-	if (err && err != ENOENT && err != EAGAIN)
+	bool ours = how == SHMB_CREATED || mine[n];
+	if (err && (ours || (err != ENOENT && err != EAGAIN)))
 		fail("%s: %s", text, shmb_strerror(err));
-	if (err)
-		return;
-	if (how == SHMB_CREATED && !shmb_box_is_owner(box))
-		fail("%s: made, but not its owner", text);
-	if (how != SHMB_CREATED && !shmb_box_is_owner(box))
+	if (!ours)
 		return; /* its owner may end it at any moment: not for us to look into */
+	if (!shmb_box_is_owner(box))
+		fail("%s: %s, but not its owner", text, mine[n] ? "kept" : "made");
+	if (mine[n] && how == SHMB_CREATED)
+		fail("%s: kept, and made again", text);
 	box_mine(s, box, n);
 }
 
@@ -239,8 +247,13 @@ static void op_own(uint64_t *s, unsigned lane)
 	int err = shmb_box_own(box);
 	if (err && err != SHMB_EOWNED && err != SHMB_EGONE)
 		fail("own %s: %s", text, shmb_strerror(err));
-	if (!err && !box_whole(shmb_box_get(box)))
+	if (err)
+		return;
+	const struct small_box *b = shmb_box_get(box);
+	if (!box_whole(b))
 		fail("own %s: it is in pieces", text);
+	if (b->name == n)
+		mine[n] = true;
 }
 
 static void op_anonymous(uint64_t *s)
