@@ -12,7 +12,7 @@
 #include "slot.h"
 #include "sys.h"
 
-enum { QUIET_MS = 100, HALT_MS = 200, NAP_MS = 100, TURNS = 1000 };
+enum { QUIET_MS = 200, HALT_MS = 200, NAP_MS = 100, TURNS = 1000 };
 #define NS_PER_MS ((uint64_t)1000000)
 
 static const struct slot_shm *own_slot(const struct shmb_arena *a)

@@ -39,7 +39,7 @@
 #include <sys/mman.h>
 
 enum { HUGE_WISHES = 8192 }; /* each can be a mapping more, of which there are 65530 */
-enum { PACK_ATTEMPTS = 4, WORD_BITS = 64 };
+enum { PACK_ATTEMPTS = 4, WORD_BITS = 64, RUN_ON_NS = 1000000 };
 
 #define PRIVATE_MEMORY (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
@@ -441,6 +441,8 @@ static int hold_late(struct copier *c, struct shmb_arena *a, uint64_t alone)
 	c->loose = c->copied + len / sizeof *c->copied;
 	runs_copy(c);
 	halt_begin(a, serve_meanwhile, c);
+	for (uint64_t until_ns = sys_ticks_ns() + RUN_ON_NS; sys_ticks_ns() < until_ns; sys_yield())
+		serve(c); /* who waited goes on to what he was about to do with what he writes */
 	err = all_hold(c);
 	c->loose = NULL;
 	c->brief = alone_here(a) == alone;

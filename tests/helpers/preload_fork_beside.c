@@ -5,6 +5,8 @@
  *              that was theirs, and writes nothing to them: the child frees them
  *   cancelled  cancels the one that forks: fork is no cancellation point
  *   flushing   allocates under a lock that libc's fork takes
+ *   locked     has a file locked, which libc unlocks in the child: in the child alone,
+ *              if what libc asks for is not placed
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -194,12 +196,43 @@ static int flushing(void)
 	return child_ended(pid);
 }
 
+/* ---- locked ------------------------------------------------------------------------------ */
+
+static void *hold_file(void *file)
+{
+	flockfile(file);
+	atomic_store(&go, true);
+	while (!atomic_load(&over))
+		sleep_ms(1);
+	funlockfile(file);
+	return NULL;
+}
+
+static int locked(void)
+{
+	pthread_t t;
+	FILE *f = fopen("/dev/null", "w");
+	if (!f)
+		return 0;
+	pthread_create(&t, NULL, hold_file, f);
+	while (!atomic_load(&go))
+		sleep_ms(1);
+	pid_t pid = fork();
+	if (!pid)
+		_exit(7);
+	bool good = child_ended(pid) && ftrylockfile(f);
+	atomic_store(&over, true);
+	pthread_join(t, NULL);
+	return good;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
 	int good = !strcmp(what, "changed")     ? changed()
 	           : !strcmp(what, "cancelled") ? cancelled()
 	           : !strcmp(what, "flushing")  ? flushing()
+	           : !strcmp(what, "locked")    ? locked()
 	                                        : 0;
 	_exit(!good); /* not by exit(): it would write what `flushing` has not */
 }
