@@ -244,7 +244,7 @@ void context_leave(const struct entered *e)
 {
 	if (e->held)
 		hold_leave(e->held);
-	else if (e->how == ENTRY_CONTEXT)
+	else if (e->context)
 		hold_leave_own(e->context->shm);
 	if (e->how != ENTRY_NESTED)
 		context_set(e->before);

@@ -30,7 +30,7 @@ static void nothing(shmb_arena *a)
 
 static void leak(shmb_arena *a)
 {
-	kept = shmb_malloc(a, 200);
+	kept = shmb_malloc(a, 123); /* at the start of a slab, of which jemalloc has a pointer */
 	p = shmb_malloc(a, 123);
 	p = NULL;
 }
