@@ -214,9 +214,9 @@ static void fork_prepare(void)
 
 static void fork_parent(void)
 {
-	shmb_arena *a = atomic_load(&shim_arena);
 	if (!copies())
 		return;
+	shmb_arena *a = atomic_load(&shim_arena);
 	if (a)
 		preload_snapshot_discard(a, &fork_snapshot);
 	as_before();

@@ -240,7 +240,6 @@ static void *move(void *p, size_t have, size_t size, struct choice to)
 
 static __attribute__((noinline)) void *resize_otherwise(void *p, size_t size, const void *caller)
 {
-	void *q;
 	if (!p)
 		return preload_malloc_for(size, caller);
 	shmb_arena *from = shmb_arena_of(p);
@@ -254,7 +253,7 @@ static __attribute__((noinline)) void *resize_otherwise(void *p, size_t size, co
 	}
 	struct choice to = choose(size, caller, from ? HELD_REGION : HELD_HEAP);
 	if (from && from == to.arena) {
-		q = placed(to, shmb_realloc(from, p, size));
+		void *q = placed(to, shmb_realloc(from, p, size));
 		if (q || !may_fall_back(to))
 			return q;
 		to.arena = NULL;

@@ -25,6 +25,11 @@ work=$dir/work
 rm -rf "$work"
 mkdir -p "$work/lists/partial"
 
+fail() {
+	echo "jemalloc.sh: $*" >&2
+	exit 1
+}
+
 private_sources() {
 	for f in /etc/apt/sources.list.d/*.sources; do
 		[ -f "$f" ] && sed 's/^Types:.*/Types: deb-src/' "$f" && echo
@@ -61,19 +66,13 @@ fetch() {
 }
 
 fetch
-echo "$sha256  $work/$tarball" | sha256sum -c --quiet - || {
-	echo "jemalloc.sh: $tarball is not the pinned one" >&2
-	exit 1
-}
+echo "$sha256  $work/$tarball" | sha256sum -c --quiet - || fail "$tarball is not the pinned one"
 tar -xjf "$work/$tarball" -C "$work"
 cd "$work/jemalloc-5.3.0"
 # Filling and emptying magazines in one go takes what jemalloc does not export.
 cp "$batch" src/batch.c
 sed -i 's|^\(C_SRCS := \)\($(srcroot)\)\(src/jemalloc.c .*\)|\1\2src/batch.c \2\3|' Makefile.in
-grep -q '^C_SRCS := $(srcroot)src/batch.c' Makefile.in || {
-	echo "jemalloc.sh: its list of sources is not as it was" >&2
-	exit 1
-}
+grep -q '^C_SRCS := $(srcroot)src/batch.c' Makefile.in || fail "its list of sources is not as it was"
 ./configure --quiet --prefix="$dir" --with-jemalloc-prefix=shmb_je_ --without-export \
 	--disable-cxx --disable-cache-oblivious --disable-libdl --disable-initial-exec-tls --disable-shared --disable-fill \
 	--with-version=5.3.0-0-g0 \
@@ -95,24 +94,15 @@ lock=arena_emap_global.rtree.init_lock
 sed -i -e "/^_malloc_prefork(void)/,/^}/s/^\tfor (i = 0; i < 9; i++) {\$/&\n\t\tif (i == 6)\n\t\t\tmalloc_mutex_prefork(tsd_tsdn(tsd), \&$lock);/" \
 	-e "s/^\tmalloc_mutex_postfork_\(parent\|child\)(tsd_tsdn(tsd), &arenas_lock);/&\n\tmalloc_mutex_postfork_\1(tsd_tsdn(tsd), \&$lock);/" \
 	src/jemalloc.c
-[ "$(grep -c "$lock" src/jemalloc.c)" = 3 ] || {
-	echo "jemalloc.sh: its fork handlers are not as they were" >&2
-	exit 1
-}
+[ "$(grep -c "$lock" src/jemalloc.c)" = 3 ] || fail "its fork handlers are not as they were"
 # Without thread-local variables it also keeps a list, under another lock, of the threads that are at their first
 # call, on their stacks. In a child these are not there, and their stacks will be other threads'.
 sed -i '/^tsd_postfork_child/,/^}/s/^\tql_new(&tsd_nominal_tsds);/&\n\tql_new(\&tsd_init_head.blocks);\n\tmalloc_mutex_postfork_child(TSDN_NULL, \&tsd_init_head.lock);/' src/tsd.c
-[ "$(sed -n '/^tsd_postfork_child/,/^}/p' src/tsd.c | grep -c 'tsd_init_head')" = 2 ] || {
-	echo "jemalloc.sh: what it does in a forked child's thread is not as it was" >&2
-	exit 1
-}
+[ "$(sed -n '/^tsd_postfork_child/,/^}/p' src/tsd.c | grep -c 'tsd_init_head')" = 2 ] || fail "what it does in a forked child's thread is not as it was"
 # A thread without its own (automatic) cache is on the slow path of every call. Our calls want none, so that
 # makes no difference to them.
 sed -i '/^tsd_local_slow/,/^}/{s/return !tsd_tcache_enabled_get(tsd)$/return tsd_reentrancy_level_get(tsd) > 0;/;/^\t    || tsd_reentrancy/d}' src/tsd.c
-[ "$(sed -n '/^tsd_local_slow/,/^}/p' src/tsd.c | grep -c 'return tsd_reentrancy_level_get(tsd) > 0;')" = 1 ] || {
-	echo "jemalloc.sh: its slow path is not as it was" >&2
-	exit 1
-}
+[ "$(sed -n '/^tsd_local_slow/,/^}/p' src/tsd.c | grep -c 'return tsd_reentrancy_level_get(tsd) > 0;')" = 1 ] || fail "its slow path is not as it was"
 make -j"$(nproc)" build_lib_static >"$work/make.log" 2>&1 || {
 	tail -20 "$work/make.log" >&2
 	exit 1

@@ -118,6 +118,19 @@ static void take(struct shmb_arena *a, struct victims *v)
 	}
 }
 
+/* Whose threads are in no call now, nor will be without noticing, are victims still. False: there is no telling. */
+static bool close_victims(struct shmb_arena *a, struct victims *v)
+{
+	if (sys_barrier(v->quick))
+		return false;
+	await_marks(a, v);
+	close_records(a, v);
+	if (sys_barrier(v->quick))
+		return false;
+	await_marks(a, v);
+	return true;
+}
+
 void evict_idle(struct shmb_arena *a)
 {
 	struct victims v = {.quick = true};
@@ -126,14 +139,8 @@ void evict_idle(struct shmb_arena *a)
 	recover_stale(a); /* what an evictor that was killed has left */
 	choose(a, &v);
 	if (v.n) {
-		if (!sys_barrier(v.quick)) {
-			await_marks(a, &v);
-			close_records(a, &v);
-			if (!sys_barrier(v.quick)) {
-				await_marks(a, &v);
-				take(a, &v);
-			}
-		}
+		if (close_victims(a, &v))
+			take(a, &v);
 		for (unsigned i = 0; i < SLOTS; i++)
 			if (v.is[i])
 				spare(a, &v, i); /* of those taken the word is another */

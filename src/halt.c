@@ -15,11 +15,6 @@
 enum { QUIET_MS = 200, HALT_MS = 200, NAP_MS = 100, TURNS = 1000 };
 #define NS_PER_MS ((uint64_t)1000000)
 
-static const struct slot_shm *own_slot(const struct shmb_arena *a)
-{
-	return &a->slots[holder_slot(atomic_load(&a->holder))];
-}
-
 static void set_state(struct shmb_arena *a, uint32_t state)
 {
 	uint32_t now = atomic_load(&a->halt);
@@ -35,21 +30,26 @@ static bool other_in(const struct shmb_arena *a, unsigned i, bool hot)
 	return other && (hot ? thread_underway(r) : atomic_load(&r->busy));
 }
 
+/* False: it has been long enough. */
+static bool wait_on(uint64_t until_ns, void (*meanwhile)(void *), void *opaque)
+{
+	if (sys_ticks_ns() >= until_ns)
+		return false;
+	if (meanwhile)
+		meanwhile(opaque);
+	sys_yield();
+	return true;
+}
+
 /* Of each it is enough that it was out once: if it came in again since the barrier it has found the way closed. */
 static void others_out(const struct shmb_arena *a, bool hot, void (*meanwhile)(void *), void *opaque)
 {
 	uint64_t until_ns = sys_ticks_ns() + QUIET_MS * NS_PER_MS;
-	bool bare = true; /* calls without a record */
-	for (unsigned i = 0; (bare || i < threads_ready(a)) && sys_ticks_ns() < until_ns;) {
-		bare = bare && atomic_load(&own_slot(a)->busy);
-		if (!bare && !other_in(a, i, hot)) {
-			i++;
-			continue;
-		}
-		if (meanwhile)
-			meanwhile(opaque);
-		sys_yield();
-	}
+	while (atomic_load(&slot_own(a)->busy) && wait_on(until_ns, meanwhile, opaque)) /* calls without a record */
+		;
+	for (unsigned i = 0; i < threads_ready(a); i++)
+		while (other_in(a, i, hot) && wait_on(until_ns, meanwhile, opaque))
+			;
 }
 
 /* A process that is not registered for the quick barrier would wait 15 ms and more: it only lets others' stores arrive. */
@@ -65,7 +65,7 @@ void halt_begin(struct shmb_arena *a, void (*meanwhile)(void *), void *opaque)
 		return; /* a forked child's, from which nothing was issued yet; or it has begun */
 	for (unsigned i = 0; i < TURNS && atomic_load(&a->halt_waiting); i++)
 		sys_yield(); /* it is their turn: where threads fork without a pause they had none */
-	bool quick = atomic_load(&own_slot(a)->quick) != 0;
+	bool quick = atomic_load(&slot_own(a)->quick) != 0;
 	atomic_store(&a->halter, sys_tid());
 	atomic_store(&a->halt, atomic_load(&a->halt) + HALT_STATES + HALT_COPYING);
 	barrier(quick);

@@ -40,8 +40,7 @@ void magazine_init(struct tctx *t)
 	for (unsigned c = 0; c < CLASSES; c++)
 		t->batch[c] = FIRST_BATCH;
 	store(&t->shm->busy, 0);
-	for (unsigned c = 0; c < HOT; c++) /* the record's last thread may have died */
-		atomic_store_explicit(&t->shm->hot[c], 0, memory_order_relaxed);
+	thread_close(t->shm); /* the record's last thread may have died */
 	for (unsigned c = 0; c < CLASSES; c++) /* whoever gave it back saw to that; unless it was no process of ours */
 		atomic_store_explicit(&t->shm->pairs[c], 0, memory_order_relaxed);
 	store(&t->shm->backlog, 0);

@@ -163,7 +163,7 @@ static bool strays_begin(struct shmb_arena *a)
 {
 	if (atomic_exchange(&a->collecting, true))
 		return false;
-	if (atomic_exchange(&a->slots[holder_slot(atomic_load(&a->holder))].strays, 0))
+	if (atomic_exchange(&slot_own(a)->strays, 0))
 		return true;
 	atomic_store(&a->collecting, false);
 	return false;

@@ -12,6 +12,12 @@
 int slot_take(struct shmb_arena *a, int fd, unsigned *slot, bool *left);
 holder_t slot_begin(struct shmb_arena *a, unsigned slot);
 
+/* Of a process that has one. */
+static inline struct slot_shm *slot_own(const struct shmb_arena *a)
+{
+	return &a->slots[holder_slot(atomic_load_explicit(&a->holder, memory_order_relaxed))];
+}
+
 /* The slot's hold as it is now. */
 static inline holder_t slot_hold(const struct shmb_arena *a, unsigned slot)
 {

@@ -77,15 +77,10 @@ int tenure_renew(struct shmb_arena *a)
 
 /* ---- the hold ------------------------------------------------------------------------ */
 
-static struct slot_shm *own_slot(const struct shmb_arena *a)
-{
-	return &a->slots[holder_slot(atomic_load_explicit(&a->holder, memory_order_relaxed))];
-}
-
 /* Whoever wants it says so in the word first and looks at `busy` then; this side does the same the other way round. */
 bool hold_try(struct shmb_arena *a)
 {
-	struct slot_shm *s = own_slot(a);
+	struct slot_shm *s = slot_own(a);
 	uint32_t mine = (atomic_load(&a->hold) & GEN_MASK) << 1;
 	atomic_fetch_add(&s->busy, 1);
 	uint32_t now = atomic_load(&s->hold);
@@ -100,7 +95,7 @@ bool hold_try(struct shmb_arena *a)
 
 void hold_leave(struct shmb_arena *a)
 {
-	atomic_fetch_sub(&own_slot(a)->busy, 1);
+	atomic_fetch_sub(&slot_own(a)->busy, 1);
 }
 
 /*
@@ -112,7 +107,7 @@ bool hold_try_own(struct shmb_arena *a, struct thread_shm *r, holder_t hold)
 {
 	atomic_store_explicit(&r->busy, 1, memory_order_relaxed);
 	atomic_signal_fence(memory_order_seq_cst);
-	if (likely(atomic_load_explicit(&own_slot(a)->hold, memory_order_acquire) == (hold & GEN_MASK) << 1))
+	if (likely(atomic_load_explicit(&slot_own(a)->hold, memory_order_acquire) == (hold & GEN_MASK) << 1))
 		return true;
 	hold_leave_own(r);
 	return false;

@@ -12,9 +12,9 @@
  * by whoever takes it next. The parent kills and replaces them. Each MEET kills
  * the workers meet at a barrier in shared memory: who waits for a dead one does
  * not come, and elsewhere would soon be killed himself. Each CHECK kills the
- * region must check clean there. Each ROUND ends with all workers gone: what is live then is what
- * the killed ones had in hand; the parent frees it, and every byte of the
- * capacity must be free.
+ * region must check clean there. Each ROUND ends with all workers gone: what is
+ * live then is what the killed ones had in hand; the parent frees it, and every
+ * byte of the capacity must be free.
  *
  * Rounds take turns: plain; beside an idle process that holds caches; beside a
  * process stopped in the middle of malloc and free.
@@ -129,10 +129,11 @@ static void out(void *opaque, const char *text) { fputs(text, opaque); }
 static void quiet(void *opaque, const char *text) { (void)opaque, (void)text; }
 
 /* Where its threads are: a line each of what /proc says. */
-static void say_where(pid_t pid)
+static void say_where(unsigned worker, pid_t pid)
 {
 	static const char *const files[] = {"stat", "wchan", "syscall", "stack"};
 	char cmd[200];
+	fprintf(stderr, "worker %u: pid %d\n", worker, (int)pid);
 	for (unsigned i = 0; i < sizeof files / sizeof *files; i++) {
 		snprintf(cmd, sizeof cmd, "cd /proc/%d/task && for t in *; do echo \"$t %s: $(cut -c1-200 $t/%s | head -12)\"; done >&2", (int)pid,
 		         files[i], files[i]);
@@ -151,10 +152,7 @@ __attribute__((format(printf, 1, 2))) static _Noreturn void give_up(const char *
 	fprintf(stderr, "FAIL after %lu kills: %s\n", (unsigned long)st.kills, text);
 	for (unsigned i = 0; i <= WORKERS; i++)
 		if (st.pids[i])
-			fprintf(stderr, "worker %u: pid %d\n", i, (int)st.pids[i]);
-	for (unsigned i = 0; i <= WORKERS; i++)
-		if (st.pids[i])
-			say_where(st.pids[i]);
+			say_where(i, st.pids[i]);
 	shmb_stats_name(arena_name, out, stderr, "");
 	shmb_check_name(arena_name, out, stderr);
 	if (getenv("STORM_HOLD"))

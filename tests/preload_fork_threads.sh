@@ -13,10 +13,10 @@ done
 for how in copy pages; do
 	for case in changed cancelled flushing; do
 		timeout -k 5 60 "$tool" run --log 0 --region "$prefix%p" --place all --fork $how -- \
-			"$BUILD/tests/helpers/preload_fork_beside" $case || { echo "FAIL $how $case: status $?"; exit 1; }
+			"$BUILD/tests/helpers/preload_fork_beside" $case "$prefix" || { echo "FAIL $how $case: status $?"; exit 1; }
 		echo "ok   $how $case"
 	done
 	timeout -k 5 60 "$tool" run --log 0 --region "$prefix%p" --place '!module=libc.so.6; all' --fork $how -- \
-		"$BUILD/tests/helpers/preload_fork_beside" locked || { echo "FAIL $how locked: status $?"; exit 1; }
+		"$BUILD/tests/helpers/preload_fork_beside" locked "$prefix" || { echo "FAIL $how locked: status $?"; exit 1; }
 	echo "ok   $how locked, what libc asks for left to it"
 done

@@ -1,30 +1,27 @@
 /*
  * preload_fork_beside.c - one thread forks, another does something just then.
  *
+ *   preload_fork_beside CASE PREFIX
+ *
  *   changed    frees large blocks and allocates small ones, which get the place
  *              that was theirs, and writes nothing to them: the child frees them
  *   cancelled  cancels the one that forks: fork is no cancellation point
  *   flushing   allocates under a lock that libc's fork takes
  *   locked     has a file locked, which libc unlocks in the child: in the child alone,
  *              if what libc asks for is not placed
+ *
+ * See preload_fork.h. Run by preload_fork_threads.sh.
  */
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/types.h>
-#include <sys/wait.h>
+#include "preload_fork.h"
+
 #include <time.h>
-#include <unistd.h>
 
 enum { SOME = 32, LARGE = 65000, SMALL = 50000, FORKS = 5, PAIRS = 2000 };
 
-static atomic_bool go, over, forked;
+static atomic_bool go, forked;
 static atomic_int changes;
 static atomic_long pairs;
-static void *_Atomic blocks[SOME];
+static void *_Atomic slots[SOME];
 
 static void sleep_ms(long ms)
 {
@@ -42,10 +39,14 @@ static void fill(unsigned mib)
 	}
 }
 
-static bool child_ended(pid_t pid)
+static bool child_ended(pid_t pid) { return pid > 0 && ended(pid) == 7; }
+
+static void one_pair(void)
 {
-	int status;
-	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7;
+	char *volatile p = malloc(100000);
+	if (p)
+		*p = 1;
+	free(p);
 }
 
 /* ---- changed --------------------------------------------------------------------------- */
@@ -58,9 +59,9 @@ static void *change(void *unused)
 			;
 		sleep_ms(2 + 4 * i);
 		for (unsigned k = 0; k < SOME; k++)
-			free(atomic_exchange(&blocks[k], NULL));
+			free(atomic_exchange(&slots[k], NULL));
 		for (unsigned k = 0; k < SOME; k++)
-			atomic_store(&blocks[k], malloc(SMALL));
+			atomic_store(&slots[k], malloc(SMALL));
 		atomic_store(&changes, i + 1);
 	}
 	return unused;
@@ -69,15 +70,15 @@ static void *change(void *unused)
 static void fill_blocks(void)
 {
 	for (unsigned k = 0; k < SOME; k++) {
-		free(atomic_exchange(&blocks[k], NULL));
+		free(atomic_exchange(&slots[k], NULL));
 		char *p = malloc(LARGE);
 		if (p)
 			memset(p, 1, LARGE);
-		atomic_store(&blocks[k], p);
+		atomic_store(&slots[k], p);
 	}
 }
 
-static int changed(void)
+static void changed(void)
 {
 	pthread_t t;
 	int good = 0;
@@ -90,7 +91,7 @@ static int changed(void)
 		pid_t pid = fork();
 		if (!pid) {
 			for (unsigned k = 0; k < SOME; k++)
-				free(atomic_exchange(&blocks[k], NULL));
+				free(atomic_exchange(&slots[k], NULL));
 			_exit(7);
 		}
 		good += child_ended(pid);
@@ -98,7 +99,7 @@ static int changed(void)
 			;
 	}
 	pthread_join(t, NULL);
-	return good == FORKS;
+	check(good == FORKS, "each child frees what its parent had at the fork");
 }
 
 /* ---- cancelled ------------------------------------------------------------------------- */
@@ -116,11 +117,8 @@ static void *fork_once(void *unused)
 
 static void *allocate(void *unused)
 {
-	while (!atomic_load(&over)) {
-		char *volatile p = malloc(100000);
-		if (p)
-			*p = 1;
-		free(p);
+	while (!atomic_load(&stop)) {
+		one_pair();
 		atomic_fetch_add(&pairs, 1);
 	}
 	return unused;
@@ -133,7 +131,7 @@ static void *wait_long(void *unused)
 }
 
 /* It is cancelled after the fork if at all, and others go on. */
-static int cancelled(void)
+static void cancelled(void)
 {
 	pthread_t worker, forker, first;
 	pthread_create(&first, NULL, wait_long, NULL);
@@ -151,12 +149,13 @@ static int cancelled(void)
 	for (int i = 0; i < 100 && atomic_load(&pairs) == before; i++)
 		sleep_ms(100);
 	bool went_on = atomic_load(&pairs) != before;
-	atomic_store(&over, true);
+	atomic_store(&stop, true);
 	if (went_on)
 		pthread_join(worker, NULL);
 	while (waitpid(-1, NULL, 0) > 0)
 		;
-	return went_on && atomic_load(&forked);
+	check(atomic_load(&forked), "the fork returned");
+	check(went_on, "another thread allocates after it");
 }
 
 /* ---- flushing --------------------------------------------------------------------------- */
@@ -166,12 +165,8 @@ static ssize_t write_slowly(void *cookie, const char *text, size_t n)
 	(void)cookie, (void)text;
 	atomic_store(&go, true);
 	sleep_ms(50); /* by now the fork has begun */
-	for (int i = 0; i < PAIRS; i++) {
-		char *volatile p = malloc(100000);
-		if (p)
-			*p = 1;
-		free(p);
-	}
+	for (int i = 0; i < PAIRS; i++)
+		one_pair();
 	return (ssize_t)n;
 }
 
@@ -180,11 +175,13 @@ static void *flush(void *unused)
 	FILE *f = fopencookie(NULL, "w", (cookie_io_functions_t){.write = write_slowly});
 	if (f && fputs("x", f) != EOF)
 		fflush(NULL);
+	if (f)
+		fclose(f);
 	return unused;
 }
 
 /* The caller has a limit of time: each of the thousands of calls must not wait by itself. */
-static int flushing(void)
+static void flushing(void)
 {
 	pthread_t t;
 	pthread_create(&t, NULL, flush, NULL);
@@ -193,7 +190,8 @@ static int flushing(void)
 	pid_t pid = fork();
 	if (!pid)
 		_exit(7);
-	return child_ended(pid);
+	check(child_ended(pid), "the fork is over, and the child ends");
+	pthread_join(t, NULL);
 }
 
 /* ---- locked ------------------------------------------------------------------------------ */
@@ -202,37 +200,36 @@ static void *hold_file(void *file)
 {
 	flockfile(file);
 	atomic_store(&go, true);
-	while (!atomic_load(&over))
+	while (!atomic_load(&stop))
 		sleep_ms(1);
 	funlockfile(file);
 	return NULL;
 }
 
-static int locked(void)
+static void locked(void)
 {
 	pthread_t t;
 	FILE *f = fopen("/dev/null", "w");
-	if (!f)
-		return 0;
+	if (!f) {
+		check(false, "no file");
+		return;
+	}
 	pthread_create(&t, NULL, hold_file, f);
 	while (!atomic_load(&go))
 		sleep_ms(1);
 	pid_t pid = fork();
 	if (!pid)
 		_exit(7);
-	bool good = child_ended(pid) && ftrylockfile(f);
-	atomic_store(&over, true);
+	check(child_ended(pid), "the child ends");
+	check(ftrylockfile(f) != 0, "the file is locked still");
+	atomic_store(&stop, true);
 	pthread_join(t, NULL);
-	return good;
+	fclose(f);
 }
 
 int main(int argc, char **argv)
 {
-	const char *what = argc > 1 ? argv[1] : "";
-	int good = !strcmp(what, "changed")     ? changed()
-	           : !strcmp(what, "cancelled") ? cancelled()
-	           : !strcmp(what, "flushing")  ? flushing()
-	           : !strcmp(what, "locked")    ? locked()
-	                                        : 0;
-	_exit(!good); /* not by exit(): it would write what `flushing` has not */
+	static const struct fork_case cases[] = {
+		{"changed", changed}, {"cancelled", cancelled}, {"flushing", flushing}, {"locked", locked}};
+	return run_case(cases, sizeof cases / sizeof *cases, argc, argv);
 }
