@@ -306,6 +306,7 @@ __attribute__((constructor)) static void shim_start(void)
 		return;
 	}
 	keep_stderr();
+	libc_setup();
 	bool handled = shim_handle_forks();
 	if (policy.dry_run) { /* no size goes the hot path, so that all are counted */
 		shim_say(1, "dry run: nothing is placed; counting what %.100s would place", policy.place);

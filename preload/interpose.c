@@ -113,8 +113,10 @@ bool shim_below_wrap(const struct shim_below *ours, struct shim_below *theirs)
 	if (!next_ready())
 		return false;
 	*theirs = next;
-	next = *ours;
-	next.usable_size = theirs->usable_size;
+#define OURS_OR_NEXT(f) .f = ours->f ? ours->f : next.f
+	next = (struct shim_below){OURS_OR_NEXT(malloc), OURS_OR_NEXT(calloc), OURS_OR_NEXT(realloc),
+	                           OURS_OR_NEXT(free), OURS_OR_NEXT(memalign), OURS_OR_NEXT(usable_size)};
+#undef OURS_OR_NEXT
 	return true;
 }
 
@@ -135,6 +137,8 @@ struct choice {
 
 static __attribute__((noinline)) struct choice choose_by_rules(size_t size, const void *caller, enum held held)
 {
+	if (unlikely(libc_keeps(size, caller)))
+		return (struct choice){NULL, -1};
 	struct decision d = rules_bounds.exact ? (struct decision){0, true} : rules_decide(size, caller, held);
 	struct choice c = {NULL, d.rule};
 	if (d.rule < 0)
@@ -194,6 +198,9 @@ static void *malloc_in(struct choice c, size_t size)
 
 static __attribute__((noinline)) void *malloc_by_rules(size_t size, const void *caller)
 {
+	void *p = libc_keeps(size, caller) ? NULL : preload_malloc_known(size);
+	if (likely(p != NULL))
+		return p;
 	return malloc_in(choose(size, caller, HELD_NOT), size);
 }
 
@@ -223,7 +230,7 @@ EXPORT void *calloc(size_t n, size_t size)
 	}
 	if (none_is_asked(bytes) && likely(next.calloc != NULL))
 		return next.calloc(n, size);
-	void *p = preload_calloc(bytes);
+	void *p = unlikely(size == LIBC_VALUE && n == LIBC_VALUES) ? NULL : preload_calloc(bytes);
 	return likely(p != NULL) ? p : calloc_otherwise(n, size, CALLER);
 }
 

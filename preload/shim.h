@@ -7,8 +7,10 @@
  *   change.c     other rules, while the program runs
  *   site.c       whose code asked; symbols.c: in which function
  *   fork.c       which region a process uses: at start, after fork, at its end
+ *   libc.c       requests of libc's own that are left to it
  *   profile.c    what a program allocates, where nothing is placed; record.c, blocks.c
  *   atfork.c     its handlers before all others'
+ *   stack.c      a fork on a stack that is a placed block
  *   unheld.c     what must not be write-protected
  *   memory.c     what the kernel does to heap memory: madvise, mlockall
  *   limit.c      a program that limits its own address space
@@ -197,8 +199,19 @@ struct shim_below {
 	size_t (*usable_size)(void *);
 };
 
-/* What is not placed goes to `ours` from now on, but usable_size; *theirs: where it went. False: that is not known yet. */
+/* What is not placed goes to `ours` from now on, as far as they are not NULL; *theirs: where it went. False: that is not known yet. */
 bool shim_below_wrap(const struct shim_below *ours, struct shim_below *theirs);
+
+/* ---- libc.c ----------------------------------------------------------------- */
+
+/* Other threads' values of pthread_setspecific: libc's calloc for them. */
+enum { LIBC_VALUES = 32, LIBC_VALUE = 16 };
+
+/* Once, before anything is placed. */
+void libc_setup(void);
+
+/* Is it a request of libc's own which is not to be placed? */
+bool libc_keeps(size_t size, const void *caller);
 
 /* ---- profile.c -------------------------------------------------------------- */
 

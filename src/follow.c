@@ -23,6 +23,7 @@
 #include "sys.h"
 #include "tally.h"
 
+#include <assert.h>
 #include <string.h>
 
 static const _Atomic uint32_t no_rules;
@@ -36,7 +37,21 @@ static bool some_tagged;
 static unsigned guard;                /* of the region whose rules they are: nothing goes the hot path there */
 static uint8_t entries[RULES];        /* in the region */
 
+enum { ASKED = 8 };
+static uint16_t asked[ASKED]; /* entries of heap_placed */
+static unsigned asked_count;
+
 /* ---- following ----------------------------------------------------------------------- */
+
+/* By one thread at a time, as all that changes the rules. */
+static void place_by(const struct rule_plan *plan, const struct rule *rules, unsigned n)
+{
+	static uint8_t table[sizeof heap_placed];
+	rule_plan_table(plan, rules, n, table);
+	for (unsigned i = 0; i < asked_count; i++)
+		table[asked[i]] &= BLOCK_CLASS_MASK;
+	memcpy(heap_placed, table, sizeof table);
+}
 
 void preload_rules_use(const struct rule *rules, unsigned n)
 {
@@ -56,7 +71,15 @@ void preload_rules_use(const struct rule *rules, unsigned n)
 	if (guard)
 		memset(heap_placed, 0, sizeof heap_placed);
 	else
-		rule_plan_table(&plan, rules, n, heap_placed);
+		place_by(&plan, rules, n);
+}
+
+void preload_ask(size_t size)
+{
+	if (size && size <= CLASS_MAX_SIZE) {
+		assert(asked_count < ASKED);
+		asked[asked_count++] = (uint16_t)((size + (GRAIN - 1)) >> GRAIN_SHIFT);
+	}
 }
 
 void preload_rules_follow(shmb_arena *a, uint32_t gen, bool refused)

@@ -167,16 +167,19 @@ void shmb_free(shmb_arena *a, void *p)
 #define NOWHERE ((struct shmb_arena *)(uintptr_t)-5)
 
 static struct shmb_arena *_Atomic placing = NOWHERE;
-uint8_t heap_placed[sizeof class_table]; /* as class_table; 0: not all sizes of that entry are placed */
+uint8_t heap_placed[sizeof class_table];
 
-static hot_path bool place_hot(size_t size, void **p)
+/* known: it is no request that the shim would pass on (preload_ask). */
+static hot_path bool place_hot(size_t size, bool known, void **p)
 {
 	if (unlikely(size > CLASS_MAX_SIZE))
 		return false;
 	size_t live = heap_placed[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
 	struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
 	struct thread_shm *r = context_get();
-	if (!live || unlikely(!context_is_of(r, a)) || unlikely(!malloc_hot(a, r, live, p)))
+	if (known && live)
+		live |= LIVE_0;
+	if (live < LIVE_0 || unlikely(!context_is_of(r, a)) || unlikely(!malloc_hot(a, r, live, p)))
 		return false;
 	shadow_issue(a, *p, size);
 	r->hits[live - LIVE_0]++;
@@ -191,19 +194,25 @@ static hot_path bool place_hot(size_t size, void **p)
 void *preload_malloc(size_t size)
 {
 	void *p;
-	return likely(place_hot(size, &p)) ? p : preload_malloc_otherwise(size, __builtin_return_address(0));
+	return likely(place_hot(size, false, &p)) ? p : preload_malloc_otherwise(size, __builtin_return_address(0));
 }
 
 void *preload_malloc_for(size_t size, const void *caller)
 {
 	void *p;
-	return likely(place_hot(size, &p)) ? p : preload_malloc_otherwise(size, caller);
+	return likely(place_hot(size, true, &p)) ? p : preload_malloc_otherwise(size, caller);
+}
+
+void *preload_malloc_known(size_t size)
+{
+	void *p;
+	return place_hot(size, true, &p) ? p : NULL;
 }
 
 void *preload_calloc(size_t bytes)
 {
 	void *p;
-	return likely(place_hot(bytes, &p)) ? memset(p, 0, bytes) : NULL;
+	return likely(place_hot(bytes, true, &p)) ? memset(p, 0, bytes) : NULL;
 }
 
 static __attribute__((noinline)) void preload_free_slow(void *p)
@@ -256,6 +265,7 @@ void *preload_resize(void *p, size_t size)
 	if (size - 1 >= CLASS_MAX_SIZE)
 		return NULL;
 	size_t live = heap_placed[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
+	live |= live ? LIVE_0 : 0;
 	struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
 	size_t had = live ? placed_live(a, p) : 0;
 	if (!had)
@@ -268,7 +278,7 @@ void *preload_resize(void *p, size_t size)
 		context_get()->hits[live - LIVE_0]++;
 		return p;
 	}
-	if (!place_hot(size, &q))
+	if (!place_hot(size, true, &q))
 		return NULL;
 	shadow_usable(a, p, have);
 	memcpy(q, p, size < have ? size : have);

@@ -14,8 +14,9 @@ void heap_free_at(struct shmb_arena *a, void *p, _Atomic uint64_t *where);
 
 /*
  * What preload_malloc() serves on the hot path: for a size in grains, rounded
- * up, the LIVE byte of its class; 0: the rules are asked. Written by follow.c,
- * a byte at a time, while others read it.
+ * up, the LIVE byte of its class; without the state: malloc goes by the shim,
+ * which looks at who asks (preload_ask); 0: the rules are asked. Written by
+ * follow.c, a byte at a time, while others read it.
  */
 extern uint8_t heap_placed[CLASS_MAX_SIZE / GRAIN + 1];
 

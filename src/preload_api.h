@@ -79,6 +79,9 @@ void *preload_malloc_for(size_t size, const void *caller);
 OF_THE_SHIM void *preload_malloc_otherwise(size_t size, const void *caller);
 OF_THE_SHIM void preload_free_otherwise(void *p);
 
+/* malloc's hot path for a request of a size in preload_ask() that is no such one; NULL: it is not for this way. */
+void *preload_malloc_known(size_t size);
+
 /* malloc_usable_size, calloc and realloc, where no rule needs to be asked; 0 and NULL: they are not for this way, nothing has happened. */
 size_t preload_usable(const void *p);
 void *preload_calloc(size_t bytes);
@@ -121,6 +124,9 @@ void preload_rules_end(void);
 
 /* What goes the hot path by these rules, as far as `n` of them; n = 0: nothing. */
 void preload_rules_use(const struct rule *rules, unsigned n);
+
+/* At the start, a few times: some malloc of so many bytes is not to be placed, whatever the rules say; the shim knows which. */
+void preload_ask(size_t size);
 
 /* A request that rule number `rule` decided about; where it was placed, at `p`. */
 void preload_count(shmb_arena *a, unsigned rule, size_t size);

@@ -12,7 +12,7 @@ start() {
 	rm -f "$work/in" "$work/out" && mkfifo "$work/in" "$work/out"
 	local helper=preload_fork
 	case $1 in
-	share | deny* | spawn | exec | daemon) helper=preload_fork_ways ;;
+	share | deny* | spawn | exec | daemon | altstack | coroutine) helper=preload_fork_ways ;;
 	gigabyte | cut | pages | kernel | signals | mutex | stacks | storm | handlers) helper=preload_fork_moment ;;
 	esac
 	env SHMBIND_PLACE=all SHMBIND_LOG=0 LD_PRELOAD="$shim" "${@:3}" "$helpers/$helper" "$1" "$2" <"$work/in" >"$work/out" &
@@ -53,6 +53,13 @@ for case in isolation ends generations spawn exec; do
 	echo "-- copy: $case"
 	start $case $prefix "$by_pid"
 	finish $case
+done
+for how in copy pages; do
+	for case in altstack coroutine; do
+		echo "-- $how: $case"
+		start $case $prefix "$by_pid" SHMBIND_FORK=$how
+		finish "$how, $case"
+	done
 done
 for case in inherited threads; do
 	echo "-- copy: $case"

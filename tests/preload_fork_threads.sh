@@ -11,12 +11,9 @@ for how in copy share deny "copy threads" "pages threads"; do
 	echo "ok   $how"
 done
 for how in copy pages; do
-	for case in changed cancelled flushing; do
+	for case in changed cancelled flushing locked values; do
 		timeout -k 5 60 "$tool" run --log 0 --region "$prefix%p" --place all --fork $how -- \
 			"$BUILD/tests/helpers/preload_fork_beside" $case "$prefix" || { echo "FAIL $how $case: status $?"; exit 1; }
 		echo "ok   $how $case"
 	done
-	timeout -k 5 60 "$tool" run --log 0 --region "$prefix%p" --place '!module=libc.so.6; all' --fork $how -- \
-		"$BUILD/tests/helpers/preload_fork_beside" locked "$prefix" || { echo "FAIL $how locked: status $?"; exit 1; }
-	echo "ok   $how locked, what libc asks for left to it"
 done

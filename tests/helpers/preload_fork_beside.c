@@ -7,8 +7,8 @@
  *              that was theirs, and writes nothing to them: the child frees them
  *   cancelled  cancels the one that forks: fork is no cancellation point
  *   flushing   allocates under a lock that libc's fork takes
- *   locked     has a file locked, which libc unlocks in the child: in the child alone,
- *              if what libc asks for is not placed
+ *   locked     has files of each kind locked, which libc unlocks in the child: in the child alone
+ *   values     has many values of pthread_setspecific, which libc clears in the child: likewise
  *
  * See preload_fork.h. Run by preload_fork_threads.sh.
  */
@@ -194,42 +194,83 @@ static void flushing(void)
 	pthread_join(t, NULL);
 }
 
-/* ---- locked ------------------------------------------------------------------------------ */
+/* ---- what libc does in the child --------------------------------------------------------- */
 
-static void *hold_file(void *file)
+enum { FILES = 4, KEYS = 64 };
+
+static FILE *files[FILES];
+static pthread_key_t keys[KEYS];
+
+static void *hold_files(void *unused)
 {
-	flockfile(file);
+	(void)unused;
+	for (int i = 0; i < FILES; i++)
+		flockfile(files[i]);
 	atomic_store(&go, true);
 	while (!atomic_load(&stop))
 		sleep_ms(1);
-	funlockfile(file);
+	for (int i = 0; i < FILES; i++)
+		funlockfile(files[i]);
 	return NULL;
 }
 
-static void locked(void)
+static void fork_beside(void *(*thread)(void *))
 {
 	pthread_t t;
-	FILE *f = fopen("/dev/null", "w");
-	if (!f) {
-		check(false, "no file");
-		return;
-	}
-	pthread_create(&t, NULL, hold_file, f);
+	pthread_create(&t, NULL, thread, NULL);
 	while (!atomic_load(&go))
 		sleep_ms(1);
 	pid_t pid = fork();
 	if (!pid)
 		_exit(7);
 	check(child_ended(pid), "the child ends");
-	check(ftrylockfile(f) != 0, "the file is locked still");
+	for (int i = 0; i < FILES && files[i]; i++)
+		check(ftrylockfile(files[i]) != 0, "the file is locked still");
 	atomic_store(&stop, true);
 	pthread_join(t, NULL);
-	fclose(f);
+}
+
+static void locked(void)
+{
+	files[0] = fopen("/dev/null", "w");
+	files[1] = fdopen(dup(STDERR_FILENO), "w");
+	files[2] = popen("cat", "w");
+	files[3] = fopencookie(NULL, "w", (cookie_io_functions_t){.write = write_slowly});
+	for (int i = 0; i < FILES; i++)
+		if (!files[i]) {
+			check(false, "no file");
+			return;
+		}
+	fork_beside(hold_files);
+	for (int i = 0; i < FILES; i++)
+		i == 2 ? pclose(files[i]) : fclose(files[i]);
+}
+
+static void *hold_values(void *unused)
+{
+	int good = 0;
+	for (int i = 0; i < KEYS; i++)
+		pthread_setspecific(keys[i], &keys[i]);
+	atomic_store(&go, true);
+	while (!atomic_load(&stop))
+		sleep_ms(1);
+	for (int i = 0; i < KEYS; i++)
+		good += pthread_getspecific(keys[i]) == &keys[i];
+	check(good == KEYS, "all values are there still");
+	return unused;
+}
+
+static void values(void)
+{
+	for (int i = 0; i < KEYS; i++)
+		pthread_key_create(&keys[i], NULL);
+	fork_beside(hold_values);
 }
 
 int main(int argc, char **argv)
 {
 	static const struct fork_case cases[] = {
-		{"changed", changed}, {"cancelled", cancelled}, {"flushing", flushing}, {"locked", locked}};
+		{"changed", changed}, {"cancelled", cancelled}, {"flushing", flushing},
+		{"locked", locked},   {"values", values}};
 	return run_case(cases, sizeof cases / sizeof *cases, argc, argv);
 }
