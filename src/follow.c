@@ -23,7 +23,6 @@
 #include "sys.h"
 #include "tally.h"
 
-#include <assert.h>
 #include <string.h>
 
 static const _Atomic uint32_t no_rules;
@@ -77,7 +76,7 @@ void preload_rules_use(const struct rule *rules, unsigned n)
 void preload_ask(size_t size)
 {
 	if (size && size <= CLASS_MAX_SIZE) {
-		assert(asked_count < ASKED);
+		ASSERT(asked_count < ASKED);
 		asked[asked_count++] = (uint16_t)((size + (GRAIN - 1)) >> GRAIN_SHIFT);
 	}
 }
