@@ -1,8 +1,10 @@
 """Tables in Markdown: figures as they were measured, and one line for each target with its mark."""
 import math
 import statistics
+import textwrap
 from collections import namedtuple
 
+import why
 from rows import ABSENT, FIELD_WORKS, OURS, PRIVATE, WORKS
 
 # One line of the table of targets. value, target: text; off: value / target, met up to 1; no target, no mark.
@@ -35,14 +37,22 @@ def print_targets(lines):
     print("what is to be reached; ratios are ours / peer, of medians, with the middle half of the rounds' own\n")
     print("| work | library | shim | beside | target | |")
     print("|---|---:|---:|---|---|---|")
+    known, shown = why.entries(), {}
     for (work, beside, target), of in side_by_side(lines).items():
         library, shim = (of.get(o) for o in OURS)
         said = mark(library or shim)
         if library and shim and mark(shim) != said:
             said += f", shim {mark(shim)}"
+        if not all(met(line) for line in of.values()):
+            reason = why.number(work, known)
+            said += f" [{reason or 'not missed before'}]"
+            shown |= {reason: known[reason][1]} if reason else {}
         print(f"| {work} | {cell(library)} | {cell(shim)} | {beside} | {target} | {said} |")
     targets = [line for line in lines if line.target]
     print(f"\n{sum(map(met, targets))} of {len(targets)} targets met\n")
+    for reason, text in sorted(shown.items()):
+        print(textwrap.fill(f"[{reason}] {text}", 128, subsequent_indent="    "))
+    print()
 
 
 def figure(ns):
