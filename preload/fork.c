@@ -307,6 +307,7 @@ __attribute__((constructor)) static void shim_start(void)
 	}
 	keep_stderr();
 	libc_setup();
+	rules_uncount(); /* requests of before could not have been placed */
 	bool handled = shim_handle_forks();
 	if (policy.dry_run) { /* no size goes the hot path, so that all are counted */
 		shim_say(1, "dry run: nothing is placed; counting what %.100s would place", policy.place);

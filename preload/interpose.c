@@ -391,13 +391,6 @@ EXPORT size_t malloc_usable_size(void *p)
 
 /* ---- for deepbind.c ------------------------------------------------------------------- */
 
-/* Ours, whatever the program itself may define by these names. */
-#if __has_attribute(copy) /* gcc warns of an alias with fewer attributes */
-#define AS(f) alias(#f), copy(f)
-#else
-#define AS(f) alias(#f)
-#endif
-#define OURS(f) extern __typeof__(f) ours_##f __attribute__((AS(f), visibility("hidden")))
 OURS(calloc);
 OURS(realloc);
 OURS(reallocarray);

@@ -235,14 +235,23 @@ bool shim_handle_forks(void); /* false: none can be had */
 /* A chosen request found no room. True: the ordinary heap may serve it. */
 bool shim_full(shmb_arena *a, unsigned rule);
 
-/* ---- interpose.c, deepbind.c ----------------------------------------------- */
+/* ---- interpose.c, stack.c, deepbind.c --------------------------------------- */
 
-/* Our entry points, ended by a NULL name. NULL: what lies below them is not known yet. */
+/* Entry points of ours, ended by a NULL name: malloc and the like, fork and the like. NULL: what lies below is not known yet. */
 struct shim_entry {
 	const char *name;
 	const void *ours;
 };
 const struct shim_entry *shim_entries(void);
+const struct shim_entry *shim_forks(void);
+
+/* ours_f(): ours, whatever the program itself may define by that name. */
+#if __has_attribute(copy) /* gcc warns of an alias with fewer attributes */
+#define AS(f) alias(#f), copy(f)
+#else
+#define AS(f) alias(#f)
+#endif
+#define OURS(f) extern __typeof__(f) ours_##f __attribute__((AS(f), visibility("hidden")))
 
 /* Modules that are loaded with RTLD_DEEPBIND find our entry points, not libc's. */
 void shim_reach_deepbind(void);

@@ -41,10 +41,15 @@ EXPORT int pthread_mutexattr_setrobust(pthread_mutexattr_t *attr, int robust)
 	return real ? real(attr, robust) : ENOSYS;
 }
 
+/* libc has its own data about the thread there, which its fork changes in a child before any handler runs. */
 EXPORT int pthread_attr_setstack(pthread_attr_t *attr, void *stack, size_t size)
 {
 	__typeof__(&pthread_attr_setstack) real = NEXT(pthread_attr_setstack);
-	if (shmb_arena_of(stack))
+	if (shmb_arena_of(stack)) {
+		static atomic_flag said = ATOMIC_FLAG_INIT;
+		if (!atomic_flag_test_and_set(&said))
+			shim_say(1, "a thread's stack of %zu bytes is a placed block: a fork now may break this process; leave such out by a rule", size);
 		atomic_store(&unheld, true);
+	}
 	return real ? real(attr, stack, size) : ENOSYS;
 }

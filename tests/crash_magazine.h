@@ -138,7 +138,8 @@ static void prepare_free_stock(void)
 
 static void prepare_malloc_stock(void)
 {
-	shmb_free(A, prepare_stock());
+	void *p = prepare_stock();
+	shmb_free(A, p);
 	hold_down(MIDDLE, 0);
 	hold_new(MIDDLE);
 	hold_down(MIDDLE, 0);

@@ -12,7 +12,8 @@ start() {
 	rm -f "$work/in" "$work/out" && mkfifo "$work/in" "$work/out"
 	local helper=preload_fork
 	case $1 in
-	share | deny* | spawn | exec | daemon | altstack | coroutine) helper=preload_fork_ways ;;
+	share | deny* | spawn | exec | daemon) helper=preload_fork_ways ;;
+	altstack | coroutine | module) helper=preload_fork_stack ;;
 	gigabyte | cut | pages | kernel | signals | mutex | stacks | storm | handlers) helper=preload_fork_moment ;;
 	esac
 	env SHMBIND_PLACE=all SHMBIND_LOG=0 LD_PRELOAD="$shim" "${@:3}" "$helpers/$helper" "$1" "$2" <"$work/in" >"$work/out" &
@@ -54,10 +55,11 @@ for case in isolation ends generations spawn exec; do
 	start $case $prefix "$by_pid"
 	finish $case
 done
+echo 'int fork(void); int module_fork(void) { return fork(); }' | $CC -x c -O0 -fPIC -shared - -o "$work/fork.so"
 for how in copy pages; do
-	for case in altstack coroutine; do
+	for case in altstack coroutine module; do
 		echo "-- $how: $case"
-		start $case $prefix "$by_pid" SHMBIND_FORK=$how
+		start $case $prefix "$by_pid" SHMBIND_FORK=$how FORK_MODULE="$work/fork.so"
 		finish "$how, $case"
 	done
 done

@@ -17,3 +17,12 @@ for how in copy pages; do
 		echo "ok   $how $case"
 	done
 done
+# Where the program's malloc is another's, who asks ours in turn, libc's files are still not placed; and what it asks
+# libc for at its start are libc's own functions.
+$CC -x c -O1 -fPIC -shared -Wall -Werror tests/helpers/preload_around.inc -o "$work/around.so"
+for order in "$work/around.so:$shim" "$shim:$work/around.so"; do
+	SHMBIND_LOG=0 SHMBIND_PLACE=all SHMBIND_REGION="$prefix%p" LD_PRELOAD=$order timeout -k 5 60 \
+		"$BUILD/tests/helpers/preload_fork_beside" locked "$prefix" >"$work/around" 2>&1 || { cat "$work/around"; echo "FAIL around: status $?"; exit 1; }
+	! grep -q called "$work/around" || { cat "$work/around"; echo "FAIL around: the shim calls somebody's popen"; exit 1; }
+	echo "ok   locked, with ${order//$work\//}"
+done

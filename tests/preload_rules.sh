@@ -184,6 +184,7 @@ counts_dry() {
 counts_dry 'size=5000' '[10,51200,0]' 'main*10'
 counts_dry 'size=4900..5120' '[1000,5120000,0]' 'main*1000'
 counts_dry 'size=5000' '[0,0,0]' 'main/5001*10'
+counts_dry 'size=472' '[0,0,0]' 'main/5001*10' # nor what the shim itself asks libc for at its start
 counts_dry 'size=4900..5120;size=6000..6144' '[3,15360,0],[2,12288,0]' 'main*3' 'main/6100*2'
 counts_dry 'size=4900..5000;size=4900..5120' '[3,15360,0],[9,46080,0]' 'main*3' 'main/5001*4' 'main/5120*5'
 counts_dry 'size=5000..5120;size=4900..5120' '[7,35840,0],[2,10240,0]' 'main/5000*3' 'main/5120*4' 'main/4900*2'

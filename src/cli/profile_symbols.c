@@ -32,6 +32,27 @@ static char *readable(const char *name)
 	return plain ? plain : strdup(name);
 }
 
+/* The unit that has the code there. clang writes no table of addresses, by which dwfl_module_getsrc() looks for it. */
+static Dwarf_Die *unit_at(Dwfl_Module *m, GElf_Addr at, Dwarf_Addr *bias)
+{
+	Dwarf_Die *unit = NULL;
+	while ((unit = dwfl_module_nextcu(m, unit, bias)) && dwarf_haspc(unit, at - *bias) <= 0)
+		;
+	return unit;
+}
+
+/* NULL: not known. */
+static const char *source_of(Dwfl_Module *m, GElf_Addr at, int *number)
+{
+	Dwarf_Addr bias;
+	Dwfl_Line *line = dwfl_module_getsrc(m, at);
+	if (line)
+		return dwfl_lineinfo(line, NULL, number, NULL, NULL, NULL);
+	Dwarf_Die *unit = unit_at(m, at, &bias);
+	Dwarf_Line *found = unit ? dwarf_getsrc_die(unit, at - bias) : NULL;
+	return found && !dwarf_lineno(found, number) ? dwarf_linesrc(found, NULL, NULL) : NULL;
+}
+
 /* The call, not what it returns to: that may be another line or function. */
 static void name_site(Dwfl_Module *m, GElf_Addr bias, struct site *s)
 {
@@ -43,8 +64,7 @@ static void name_site(Dwfl_Module *m, GElf_Addr bias, struct site *s)
 	const char *name = dwfl_module_addrinfo(m, at, &into, &symbol, NULL, NULL, NULL);
 	if (name && (!symbol.st_size || into < symbol.st_size))
 		s->function = readable(name);
-	Dwfl_Line *l = dwfl_module_getsrc(m, at);
-	const char *file = l ? dwfl_lineinfo(l, NULL, &line, NULL, NULL, NULL) : NULL;
+	const char *file = source_of(m, at, &line);
 	if (!file)
 		return;
 	const char *slash = strrchr(file, '/');

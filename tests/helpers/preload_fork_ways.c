@@ -11,7 +11,6 @@
 
 #include <spawn.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
 
 extern char **environ;
 
@@ -259,71 +258,9 @@ static void test_daemon(void)
 	exit(0);
 }
 
-/* ---- on a stack that is a block --------------------------------------------------------------- */
-
-enum { STACK = 128 * 1024, TURNS = 20 };
-
-static int good_turns;
-
-/* Writes to its frame on both sides of the fork; each sees its own. */
-static void fork_here(void)
-{
-	volatile unsigned char frame[2000];
-	memset((unsigned char *)frame, 1, sizeof frame);
-	pid_t pid = fork();
-	memset((unsigned char *)frame, pid ? 2 : 3, sizeof frame);
-	for (volatile int i = 0; i < 100000; i++)
-		;
-	bool same = true;
-	for (unsigned i = 0; i < sizeof frame; i++)
-		same = same && frame[i] == (pid ? 2 : 3);
-	if (!pid)
-		_exit(same ? 7 : 1);
-	good_turns += same && ended(pid) == 7;
-}
-
-static void on_signal(int unused)
-{
-	(void)unused;
-	fork_here();
-}
-
-static void test_altstack(void)
-{
-	stack_t s = {.ss_sp = kept(malloc(any(STACK))), .ss_size = STACK};
-	struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
-	check(lies_in(s.ss_sp, getpid()) && !sigaltstack(&s, NULL) && !sigaction(SIGUSR1, &act, NULL), "a signal's stack in the region");
-	for (int i = 0; i < TURNS; i++)
-		raise(SIGUSR1);
-	check(good_turns == TURNS, "its handler forks: parent and child have each its own stack");
-}
-
-static ucontext_t outside, inside;
-
-static void turns(void)
-{
-	for (int i = 0; i < TURNS; i++) {
-		fork_here();
-		swapcontext(&inside, &outside);
-	}
-}
-
-static void test_coroutine(void)
-{
-	getcontext(&inside);
-	inside.uc_stack = (stack_t){.ss_sp = kept(malloc(any(STACK))), .ss_size = STACK};
-	inside.uc_link = &outside;
-	check(lies_in(inside.uc_stack.ss_sp, getpid()), "a coroutine's stack in the region");
-	makecontext(&inside, turns, 0);
-	for (int i = 0; i < TURNS; i++)
-		swapcontext(&outside, &inside);
-	check(good_turns == TURNS, "it forks: parent and child have each its own stack");
-}
-
 static const struct fork_case cases[] = {
 	{"share", test_share}, {"deny", test_deny}, {"deny-clone", test_deny_clone}, {"deny-threads", test_deny_threads},
 	{"spawn", test_spawn}, {"exec", test_exec}, {"daemon", test_daemon},
-	{"altstack", test_altstack}, {"coroutine", test_coroutine},
 };
 
 int main(int argc, char **argv)

@@ -4,7 +4,7 @@
 # anew while held, which ThreadSanitizer takes for locks that nobody gives back.
 tsan_forks() {
 	case $1 in
-	test_box | test_boxes_death | test_name) echo yes ;; # no threads; each check wants a process that has no types or directories yet
+	test_box | test_boxes_death | test_name | test_engine) echo yes ;; # no threads; a check wants a process that has no types, directories or jemalloc yet
 	*) echo no ;;
 	esac
 }
