@@ -110,15 +110,16 @@ static const struct link_map *definer(const char *name)
 
 void shim_reach_deepbind(void)
 {
-	const struct shim_entry *entries[] = {shim_entries(), shim_forks()}; /* from now on nobody here looks for libc's */
+	const struct shim_entry *e = shim_entries(), *forks = shim_forks(); /* from now on nobody here looks for libc's */
 	const struct link_map *libc = definer("gnu_get_libc_version");
 	struct redirection found[REDIRECTIONS];
 	unsigned n = 0;
 	struct table t;
-	if (!entries[0] || !libc || definer("malloc") != libc || definer("free") != libc || !table_of(libc, &t))
+	if (!e || !libc || definer("malloc") != libc || definer("free") != libc || !table_of(libc, &t))
 		return;
-	for (unsigned i = 0; i < sizeof entries / sizeof *entries; i++)
-		for (const struct shim_entry *e = entries[i]; e->name; e++)
-			symbol_find(&t, e, found, &n);
+	for (; e->name; e++)
+		symbol_find(&t, e, found, &n);
+	for (; forks->name; forks++)
+		symbol_find(&t, forks, found, &n);
 	redirect(found, n);
 }
