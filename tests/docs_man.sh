@@ -69,7 +69,7 @@ check_references() {
 
 # ---- shmbind.h ------------------------------------------------------------------
 
-code=$("$CC" -fpreprocessed -dD -E -P "$header" 2>/dev/null) # without its comments
+code=$(perl -0pe 's{/\*.*?\*/}{}gs' "$header") # without its comments
 
 # The prototypes of a page's synopsis as C.
 prototypes() {
