@@ -108,6 +108,14 @@ static const struct link_map *definer(const char *name)
 	return f ? s.object : NULL;
 }
 
+/* But those that another library passes on: what it looks up as the next would be ours, which leads to it again. */
+static void find_all(const struct table *t, const struct link_map *libc, const struct shim_entry *e, struct redirection *r, unsigned *n)
+{
+	for (; e->name; e++)
+		if (definer(e->name) == libc)
+			symbol_find(t, e, r, n);
+}
+
 void shim_reach_deepbind(void)
 {
 	const struct shim_entry *e = shim_entries(), *forks = shim_forks(); /* from now on nobody here looks for libc's */
@@ -117,9 +125,7 @@ void shim_reach_deepbind(void)
 	struct table t;
 	if (!e || !libc || definer("malloc") != libc || definer("free") != libc || !table_of(libc, &t))
 		return;
-	for (; e->name; e++)
-		symbol_find(&t, e, found, &n);
-	for (; forks->name; forks++)
-		symbol_find(&t, forks, found, &n);
+	find_all(&t, libc, e, found, &n);
+	find_all(&t, libc, forks, found, &n);
 	redirect(found, n);
 }

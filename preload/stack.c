@@ -9,8 +9,8 @@
  * The program's own fork handlers run there as they would elsewhere: with the
  * thread's signals as they are, and a stack as large as a thread's. The kernel
  * does not see an alternate stack in use then, and would start the next handler
- * at its top: it is switched off meanwhile. Signals are blocked only while the
- * thread changes stacks.
+ * at its top: there is another one meanwhile. Signals are blocked only while the
+ * thread changes stacks. Who jumps out of a fork leaves both stacks mapped.
  */
 #include "shim.h"
 
@@ -26,15 +26,15 @@
 #define EXPORT __attribute__((visibility("default")))
 #define NEXT(f) ((__typeof__(&f))dlsym(RTLD_NEXT, #f))
 
-enum { GUARD = 64 * 1024 };
+enum { GUARD = 64 * 1024, ALTERNATE = 64 * 1024 };
 static const size_t sizes[] = {8 << 20, 256 << 10}; /* the first that is to be had */
 
 typedef pid_t fork_fn(void);
 
-/* At the upper end of the private stack. */
+/* The private memory: a guard, an alternate stack, the stack, and this. */
 struct crossing {
 	ucontext_t back, over;
-	void *memory;
+	char *memory;
 	size_t size;
 	sigset_t signals;
 	stack_t alternate;
@@ -56,10 +56,10 @@ static void block_signals(sigset_t *before)
 static void over_there(void)
 {
 	struct crossing *c = crossing;
-	const stack_t none = {.ss_flags = SS_DISABLE};
+	const stack_t other = {.ss_sp = c->memory + GUARD, .ss_size = ALTERNATE};
 	bool on_alternate = c->alternate.ss_flags & SS_ONSTACK;
 	if (on_alternate)
-		sigaltstack(&none, NULL);
+		sigaltstack(&other, NULL);
 	pthread_sigmask(SIG_SETMASK, &c->signals, NULL);
 	c->pid = c->fork();
 	c->error = errno;
@@ -75,7 +75,7 @@ static struct crossing *stack_map(void)
 	size_t size = 0;
 	char *stack = MAP_FAILED;
 	for (unsigned i = 0; i < sizeof sizes / sizeof *sizes && stack == MAP_FAILED; i++) {
-		size = sizes[i] + GUARD;
+		size = sizes[i] + GUARD + ALTERNATE;
 		stack = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 	}
 	if (stack == MAP_FAILED)
@@ -96,7 +96,7 @@ static void crossing_begin(struct crossing *c, fork_fn *real)
 	sigaltstack(NULL, &c->alternate);
 	block_signals(&c->signals);
 	getcontext(&c->over); /* with all blocked */
-	c->over.uc_stack = (stack_t){.ss_sp = (char *)c->memory + GUARD, .ss_size = c->size - GUARD - sizeof *c};
+	c->over.uc_stack = (stack_t){.ss_sp = c->memory + GUARD + ALTERNATE, .ss_size = c->size - GUARD - ALTERNATE - sizeof *c};
 	c->over.uc_link = &c->back;
 	makecontext(&c->over, over_there, 0);
 	crossing = c;
@@ -162,24 +162,26 @@ static pid_t forkpty_here(int *pty, char *name, const struct termios *how, const
 {
 	__typeof__(&openpty) open = NEXT(openpty);
 	__typeof__(&login_tty) login = NEXT(login_tty);
-	int terminal;
+	int terminal, other;
 	if (!open || !login) {
 		errno = ENOSYS;
 		return -1;
 	}
-	if (open(pty, &terminal, name, how, size))
+	if (open(&other, &terminal, name, how, size))
 		return -1;
 	pid_t pid = fork();
 	int saved = errno;
 	if (pid == 0) {
-		close(*pty);
+		close(other);
 		if (login(terminal))
 			_exit(1);
 		return 0;
 	}
 	close(terminal);
-	if (pid < 0)
-		close(*pty);
+	if (pid > 0)
+		*pty = other;
+	else
+		close(other);
 	errno = saved;
 	return pid;
 }

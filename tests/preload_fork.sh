@@ -63,6 +63,12 @@ for how in copy pages; do
 		finish "$how, $case"
 	done
 done
+echo "-- copy: a library behind the shim that passes fork on"
+echo '#include <dlfcn.h>
+int fork(void) { static int (*next)(void); if (!next) next = (int (*)(void))dlsym((void *)-1l, "fork"); int pid = next(); return pid; }' |
+	$CC -x c -O1 -fPIC -shared - -o "$work/behind.so"
+start coroutine $prefix "$by_pid" LD_PRELOAD="$shim:$work/behind.so"
+finish "fork passed on"
 for case in inherited threads; do
 	echo "-- copy: $case"
 	start $case $prefix "$by_pid"

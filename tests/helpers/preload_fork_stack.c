@@ -14,13 +14,15 @@
 
 #include <dlfcn.h>
 #include <pty.h>
+#include <setjmp.h>
 #include <ucontext.h>
 
 enum { STACK = 128 * 1024, TURNS = 20, LARGE_FRAME = 400 * 1024 };
 
 static pid_t (*way)(void) = fork;
 static int good_turns;
-static volatile sig_atomic_t signals_seen;
+static volatile sig_atomic_t signals_seen, jumps;
+static sigjmp_buf out;
 
 /* Writes to its frame on both sides of the fork; each sees its own. */
 static void fork_here(void)
@@ -53,6 +55,8 @@ static void on_other(int unused)
 	(void)unused;
 	memset((unsigned char *)frame, 4, sizeof frame);
 	signals_seen = signals_seen + 1;
+	if (jumps)
+		siglongjmp(out, 1);
 }
 
 static bool is_blocked(int signal)
@@ -83,6 +87,10 @@ static void test_altstack(void)
 	check(good_turns == TURNS, "its handler forks: parent and child have each its own stack");
 	check(signals_seen == 2 * TURNS, "and other signals for that stack are handled meanwhile");
 	check(!sigaltstack(NULL, &after) && after.ss_sp == s.ss_sp && after.ss_size == STACK && !after.ss_flags, "it is the signal's stack still");
+	jumps = 1;
+	if (!sigsetjmp(out, 1))
+		raise(SIGUSR1);
+	check(signals_seen == 2 * TURNS + 1 && !sigaltstack(NULL, &after) && !after.ss_flags, "who jumps out of a fork handler has a signal's stack still");
 }
 
 /* ---- a coroutine's ------------------------------------------------------------------------ */
