@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <pty.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -133,7 +134,7 @@ static bool here_is_placed(void)
 
 /* Once: later libc's own may stand for ours. */
 static struct {
-	bool known;
+	atomic_bool known;
 	fork_fn *fork;
 	__typeof__(&forkpty) forkpty;
 } next;
