@@ -501,6 +501,15 @@ static int stats_inside(void) { return shmb_stats_print(a, ignore, NULL, "J"); }
 static int stats(void) { return shmb_stats_name(region, ignore, NULL, "J"); }
 static int check(void) { return shmb_check_name(region, ignore, NULL); }
 static int walk(void) { return shmb_walk_name(region, on_block, NULL); }
+/* There may be others' in the directory: more than one in any case. */
+static void with_two(void)
+{
+	char second[NAME_LEN + 8];
+	shmb_options opt = {.size = 64 * KIB, .flags = SHMB_CREATE_ONLY};
+	with_many();
+	snprintf(second, sizeof second, "%s-second", region);
+	need("create", shmb_region_open(second, &opt, &r));
+}
 static int list(void) { return shmb_list(on_info, NULL); }
 static int info(void)
 {
@@ -591,7 +600,7 @@ static const struct op ops[] = {
 	{"check", with_many, check, NULL, free_many_and_close, false, false},
 	{"walk", with_many, walk, NULL, free_many_and_close, false, false},
 	{"info", with_many, info, NULL, free_many_and_close, false, false},
-	{"list", with_many, list, NULL, free_many_and_close, false, false},
+	{"list", with_two, list, NULL, free_many_and_close, false, false},
 	{"read", with_many, read_bytes, NULL, free_many_and_close, false, false},
 	{"gc, of a dead owner's", with_dead_arena, reap, reap_again, close_all, true, false},
 	{"rm", with_name, remove_name, NULL, close_all, true, false},
