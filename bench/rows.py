@@ -69,6 +69,7 @@ SLOW = {"touch", "realloc2", "realloc1.25", "live1e6", "live1e7"}
 SLOW_EVERY = 3
 
 COUNTED = ("pair64", "win")
+COUNTED_AT, COUNTED_MOST = "pair64", 24  # fewer than 25 instructions a hit
 HARDENED = ("pair64", "win", "win2t", "win2p", "mid", "big")  # what a hardened region is measured at
 COUNTED_PEERS = [p for p in PEERS if p not in ("hard", "boost", "memkind")]  # minutes of single steps
 

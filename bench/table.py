@@ -5,7 +5,7 @@ import textwrap
 from collections import namedtuple
 
 import why
-from rows import ABSENT, FIELD_WORKS, OURS, PRIVATE, WORKS
+from rows import ABSENT, COUNTED_MOST, FIELD_WORKS, OURS, PRIVATE, WORKS
 
 # One line of the table of targets. value, target: text; off: value / target, met up to 1; no target, no mark.
 Line = namedtuple("Line", "work ours beside value spread target off must")
@@ -128,3 +128,7 @@ def ratio_lines(results, works, peers):
     for ours in (o for o in OURS if o in peers):
         lines += field_line(results, ours)
     return lines
+
+
+def count_line(work, ours, call, hit):
+    return Line(f"{work}: instructions of {call}", ours, "-", hit, "", f"≤ {COUNTED_MOST}", int(hit) / COUNTED_MOST, False)
