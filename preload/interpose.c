@@ -198,10 +198,10 @@ static void *malloc_in(struct choice c, size_t size)
 
 static __attribute__((noinline)) void *malloc_by_rules(size_t size, const void *caller)
 {
-	void *p = libc_keeps(size, caller) ? NULL : preload_malloc_known(size);
-	if (likely(p != NULL))
-		return p;
-	return malloc_in(choose(size, caller, HELD_NOT), size);
+	if (unlikely(libc_keeps(size, caller)))
+		return next_malloc(size);
+	void *p = preload_malloc_known(size);
+	return likely(p != NULL) ? p : malloc_in(choose(size, caller, HELD_NOT), size);
 }
 
 /* What preload_malloc() does with a request that its table does not place. Nothing is kept over a call on the way out. */

@@ -19,7 +19,6 @@
 #include <errno.h>
 #include <link.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { KEPT = 8, NSS_STATE = 216, VALUES = LIBC_VALUES * LIBC_VALUE };

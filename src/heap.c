@@ -169,16 +169,22 @@ void shmb_free(shmb_arena *a, void *p)
 static struct shmb_arena *_Atomic placing = NOWHERE;
 uint8_t heap_placed[sizeof class_table];
 
-/* known: it is no request that the shim would pass on (preload_ask). */
+/* The LIVE byte of the class; less: it is not for the hot path. known: it is no request that the shim would pass on (preload_ask). */
+static hot_path size_t placed_as(size_t size, bool known)
+{
+	size_t live = heap_placed[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
+	if (known && live)
+		live |= LIVE_0;
+	return live;
+}
+
 static hot_path bool place_hot(size_t size, bool known, void **p)
 {
 	if (unlikely(size > CLASS_MAX_SIZE))
 		return false;
-	size_t live = heap_placed[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
+	size_t live = placed_as(size, known);
 	struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
 	struct thread_shm *r = context_get();
-	if (known && live)
-		live |= LIVE_0;
 	if (live < LIVE_0 || unlikely(!context_is_of(r, a)) || unlikely(!malloc_hot(a, r, live, p)))
 		return false;
 	shadow_issue(a, *p, size);
@@ -264,8 +270,7 @@ void *preload_resize(void *p, size_t size)
 	void *q;
 	if (size - 1 >= CLASS_MAX_SIZE)
 		return NULL;
-	size_t live = heap_placed[(size + (GRAIN - 1)) >> GRAIN_SHIFT];
-	live |= live ? LIVE_0 : 0;
+	size_t live = placed_as(size, true);
 	struct shmb_arena *a = atomic_load_explicit(&placing, memory_order_relaxed);
 	size_t had = live ? placed_live(a, p) : 0;
 	if (!had)

@@ -501,6 +501,7 @@ static int stats_inside(void) { return shmb_stats_print(a, ignore, NULL, "J"); }
 static int stats(void) { return shmb_stats_name(region, ignore, NULL, "J"); }
 static int check(void) { return shmb_check_name(region, ignore, NULL); }
 static int walk(void) { return shmb_walk_name(region, on_block, NULL); }
+
 /* There may be others' in the directory: more than one in any case. */
 static void with_two(void)
 {
